@@ -1,0 +1,11 @@
+//! SIP without IO: messages, transactions, flow tokens, the registrar's rules and the proxy.
+//!
+//! Nothing here opens a socket, reads a clock, spawns a task or knows of WebAssembly. Bytes, time and chance are arguments, and what
+//! is to be done comes back as values, so a test drives whole networks of proxies on a virtual clock and every failure replays from a
+//! seed.
+//!
+//! Read in this order: [`message`] (lossless bytes and an index into them), [`transaction`] (the tables of RFC 3261 §17), [`proxy`]
+//! (RFC 3261 §16 on top of both), [`token`] (what outlives a connection).
+
+pub mod flow;
+pub mod proxy;
