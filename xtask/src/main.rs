@@ -1,1 +1,38 @@
-fn main() {}
+//! `cargo xtask COMMAND`: what a person does with this repository beyond `cargo build`.
+//!
+//! Each command is a module with one entry, `run(&[String])`; this file only chooses.
+
+mod install;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test [--yes]           every check, every test, the peers of the end-to-end tests installed first
+
+--yes installs without asking; CI=true does the same";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", args.as_slice()),
+    };
+    let outcome = match command {
+        "test" => test::run(rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => Err(anyhow::anyhow!("no such command: {other}\n\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Runs other programs, says what runs and how long it has been running, and knows where things are.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// A line about a long step is printed this often while it runs.
+const PROGRESS_EVERY_S: u64 = 30;
+const POLL_MS: u64 = 50;
+
+/// The repository's root.
+pub(crate) fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_path_buf()
+}
+
+
+/// Is this a continuous-integration run? Then nobody can be asked, and nothing may be left out.
+pub(crate) fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
+}
+
+/// The program's path if it is on PATH.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// A command in the repository's root.
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// The cargo that runs this xtask.
+pub(crate) fn cargo() -> Command {
+    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs to the end, output shown as it comes, with a sign of life on long steps. Fails on a failure.
+pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
+    let started = Instant::now();
+    println!("── {what}: {}", line(command));
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", line(command)))?;
+    let mut next = Duration::from_secs(PROGRESS_EVERY_S);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if started.elapsed() >= next {
+            println!("   {what}: {} so far", elapsed(started.elapsed()));
+            next += Duration::from_secs(PROGRESS_EVERY_S);
+        }
+        std::thread::sleep(Duration::from_millis(POLL_MS));
+    };
+    if !status.success() {
+        bail!("{what}: {status}");
+    }
+    println!("   {what}: done in {}", elapsed(started.elapsed()));
+    Ok(())
+}
+
+/// Runs to the end and returns what it printed. Fails on a failure.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", line(command)))?;
+    if !output.status.success() {
+        bail!("{}: {}", line(command), output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// `7 s`, `3 min 20 s`.
+pub(crate) fn elapsed(time: Duration) -> String {
+    match (time.as_secs() / 60, time.as_secs() % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, seconds) => format!("{minutes} min {seconds} s"),
+    }
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
