@@ -3,6 +3,7 @@
 //! Each command is a module with one entry, `run(&[String])`; this file only chooses.
 
 mod install;
+mod plugins;
 mod shell;
 mod test;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   test [--yes]           every check, every test, the peers of the end-to-end tests installed first
+  build-plugins [NAME…]  the policies of plugins/, or these, as components in the target folder's plugins/
 
 --yes installs without asking; CI=true does the same";
 
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         "test" => test::run(rest),
+        "build-plugins" => plugins::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())
