@@ -4,8 +4,13 @@
 //! is to be done comes back as values, so a test drives whole networks of proxies on a virtual clock and every failure replays from a
 //! seed.
 //!
-//! Read in this order: [`message`] (lossless bytes and an index into them), [`transaction`] (the tables of RFC 3261 §17), [`proxy`]
+//! Read in this order: [`message`] (lossless bytes and an index into them) with [`header`] and [`uri`] (views), [`transaction`] (the tables of RFC 3261 §17), [`proxy`]
 //! (RFC 3261 §16 on top of both), [`token`] (what outlives a connection).
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 pub mod flow;
-pub mod proxy;
+pub mod header;
+pub mod limits;
+pub mod message;
+pub mod uri;

@@ -1,0 +1,178 @@
+//! A SIP message: its bytes as they came, an index into them, and the edits made since (RFC 3261 §7).
+//!
+//! What is not understood is forwarded byte for byte and in order. Nothing is interpreted before it is asked for, but for what
+//! [`Message::parse`] checks so that every message in the proxy can be answered. Nothing here knows where a message came from.
+
+mod build;
+mod check;
+mod edits;
+mod method;
+mod name;
+mod parse;
+mod read;
+pub(crate) mod text;
+
+use bytes::{Bytes, BytesMut};
+
+pub use self::{
+    build::default_reason,
+    edits::MessageError,
+    method::Method,
+    name::{HeaderName, Name},
+    parse::{Fault, ParseError},
+    read::Header,
+    text::{is_token, trim, unfold},
+};
+
+/// A request or a response. Cloning copies the index (16 bytes a header field) and shares the bytes.
+#[derive(Clone)]
+pub struct Message {
+    /// As received; empty for a message of our own.
+    wire: Bytes,
+    /// Lines that were edited or added, one after the other; the index points into it.
+    edits: Vec<u8>,
+    start: StartLine,
+    lines: Vec<Line>,
+    body: Bytes,
+    state: State,
+}
+
+/// Whether `wire` can be sent as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was edited, and Content-Length is there and right.
+    Untouched,
+    /// To be put together from its parts.
+    Edited,
+}
+
+/// Which buffer a line's bytes are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Wire,
+    Edits,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum StartLine {
+    /// `line` with its CRLF.
+    Request {
+        source: Source,
+        line: Span,
+        method: Span,
+        uri: Span,
+    },
+    Response {
+        source: Source,
+        line: Span,
+        status: u16,
+        reason: Span,
+    },
+}
+
+/// One header field: name, colon, value, CRLF, with the lines folded into it.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    start: u32,
+    /// After the CRLF.
+    end: u32,
+    /// After the colon.
+    value: u32,
+    name_len: u8,
+    name: Option<HeaderName>,
+    source: Source,
+}
+
+impl Message {
+    fn buffer(&self, source: Source) -> &[u8] {
+        match source {
+            Source::Wire => &self.wire,
+            Source::Edits => &self.edits,
+        }
+    }
+
+    /// Spans are made by `parse` and `edits` from offsets inside of the buffer that they name.
+    fn slice(&self, source: Source, start: u32, end: u32) -> &[u8] {
+        self.buffer(source)
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The body; empty if there is none.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// As it goes onto the wire, with a right Content-Length. Free of copies if nothing was edited.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match self.state {
+            State::Untouched => self.wire.clone(),
+            State::Edited => {
+                let mut out = BytesMut::with_capacity(
+                    self.wire.len() + self.edits.len() + self.body.len() + 32,
+                );
+                self.write(&mut out);
+                out.freeze()
+            }
+        }
+    }
+
+    /// Ranges that lie side by side in one buffer are copied in one go.
+    fn write(&self, out: &mut BytesMut) {
+        let (mut source, mut run) = match self.start {
+            StartLine::Request { source, line, .. } | StartLine::Response { source, line, .. } => {
+                (source, line)
+            }
+        };
+        for line in &self.lines {
+            if line.source == source && line.start == run.end {
+                run.end = line.end;
+            } else {
+                out.extend_from_slice(self.slice(source, run.start, run.end));
+                (source, run) = (
+                    line.source,
+                    Span {
+                        start: line.start,
+                        end: line.end,
+                    },
+                );
+            }
+        }
+        out.extend_from_slice(self.slice(source, run.start, run.end));
+        if !self.contains(HeaderName::ContentLength) {
+            out.extend_from_slice(format!("Content-Length: {}\r\n", self.body.len()).as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.body);
+    }
+}
+
+impl std::fmt::Debug for Message {
+    /// Start line alone: header fields may hold credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (source, line) = match self.start {
+            StartLine::Request { source, line, .. } | StartLine::Response { source, line, .. } => {
+                (source, line)
+            }
+        };
+        let start = self.slice(source, line.start, line.end).trim_ascii_end();
+        write!(
+            f,
+            "Message({:?}, {} header fields, {} bytes of body)",
+            start.escape_ascii().to_string(),
+            self.lines.len(),
+            self.body.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! The host of a URI or a Via: a name, an IPv4 address or an IPv6 reference.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use super::UriError;
+
+/// A host. Its `Display` is what stands in a URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Host<'a> {
+    /// As written; compares without case, see [`Host::is_same`].
+    Name(&'a str),
+    /// IPv4.
+    V4(Ipv4Addr),
+    /// IPv6, in brackets on the wire.
+    V6(Ipv6Addr),
+}
+
+impl<'a> Host<'a> {
+    /// Reads a host as it stands in a URI.
+    ///
+    /// # Errors
+    /// [`UriError`].
+    pub fn parse(text: &'a str) -> Result<Self, UriError> {
+        if let Some(reference) = text.strip_prefix('[') {
+            let address = reference.strip_suffix(']').ok_or(UriError("host"))?;
+            return address.parse().map(Self::V6).map_err(|_| UriError("host"));
+        }
+        if text.starts_with(|c: char| c.is_ascii_digit())
+            && let Ok(address) = text.parse()
+        {
+            return Ok(Self::V4(address));
+        }
+        // Underscores are no part of a host name, and are found in many.
+        let is_name = !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+        if is_name {
+            Ok(Self::Name(text))
+        } else {
+            Err(UriError("host"))
+        }
+    }
+
+    /// Equal, names without case and without a final dot.
+    #[must_use]
+    pub fn is_same(self, other: Host<'_>) -> bool {
+        match (self, other) {
+            (Self::Name(a), Host::Name(b)) => strip_dot(a).eq_ignore_ascii_case(strip_dot(b)),
+            (Self::V4(a), Host::V4(b)) => a == b,
+            (Self::V6(a), Host::V6(b)) => a == b,
+            (Self::Name(_) | Self::V4(_) | Self::V6(_), _) => false,
+        }
+    }
+
+    /// If it is an address.
+    #[must_use]
+    pub fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Name(_) => None,
+            Self::V4(address) => Some(address.into()),
+            Self::V6(address) => Some(address.into()),
+        }
+    }
+}
+
+fn strip_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::V4(address) => address.fmt(f),
+            Self::V6(address) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+/// `host:port` at the colon that is not in brackets.
+pub(super) fn split_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => {
+            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            let port = port
+                .parse()
+                .ok()
+                .filter(|_| digits)
+                .ok_or(UriError("port"))?;
+            Ok((host, Some(port)))
+        }
+        Some(_) | None => Ok((text, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_compare_without_case() {
+        let host = |text| Host::parse(text).unwrap();
+        assert!(host("Example.COM").is_same(host("example.com.")));
+        assert!(host("[2001:DB8:0::1]").is_same(host("[2001:db8::1]")));
+        assert!(!host("192.0.2.1").is_same(host("192.0.2.2")));
+        assert!(!host("1.2.3").is_same(host("1.2.3.4")));
+        assert_eq!(host("[::1]").to_string(), "[::1]");
+        assert_eq!(host("192.0.2.1").address(), Some([192, 0, 2, 1].into()));
+    }
+
+    #[test]
+    fn what_is_no_host() {
+        for wrong in ["", "[::1", "::1]", "a b", "a/b", "[x]", "a:b"] {
+            assert!(Host::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}
