@@ -86,7 +86,7 @@ pub struct Flow {
 }
 
 /// Where bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Destination {
     /// Onto a flow that is up (a datagram flow always is).
     Flow(FlowId),

@@ -124,7 +124,9 @@ pub struct Policies {
 
 impl std::fmt::Debug for Policies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Policies").field("hooks", &self.hooks).finish_non_exhaustive()
+        f.debug_struct("Policies")
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
     }
 }
 
@@ -324,7 +326,7 @@ pub enum StoreReply {
     /// All current bindings, after the update.
     Bindings(Vec<Binding>),
     /// The flow of a session, if one is up.
-    Session(Option<FlowId>),
+    Session(Option<Arc<Flow>>),
     /// [`StoreOp::Register`] was refused by the rules: answered with this.
     Refused {
         /// 400, 403, 423, 500.
@@ -464,4 +466,3 @@ pub enum DropCause {
     /// A queue or table was full.
     Overload,
 }
-

@@ -1,0 +1,221 @@
+use super::*;
+use crate::flow::{ListenerId, Side, Transport, WorkerId};
+
+fn flow(serial: u64) -> Arc<Flow> {
+    Arc::new(Flow {
+        id: FlowId::Connection {
+            worker: WorkerId(0),
+            serial,
+        },
+        transport: Transport::Wss,
+        listener: ListenerId(0),
+        peer: "192.0.2.1:40000".parse().unwrap(),
+        side: Side::Web,
+    })
+}
+
+fn contact(uri: &str, expires: u64) -> ContactUpdate {
+    ContactUpdate {
+        uri: uri.to_owned(),
+        expires: Duration::from_secs(expires),
+        q: 1000,
+        instance: None,
+        reg_id: None,
+        session: SessionKey::new("sip:alice", uri.as_bytes()),
+    }
+}
+
+fn register(call_id: &str, cseq: u32, contacts: Vec<ContactUpdate>) -> RegisterUpdate {
+    RegisterUpdate::Contacts {
+        call_id: call_id.to_owned(),
+        cseq,
+        contacts,
+        flow: flow(u64::from(cseq)),
+        path: Vec::new(),
+        contacts_max: 2,
+    }
+}
+
+fn uris(bindings: &[Binding]) -> Vec<&str> {
+    bindings
+        .iter()
+        .map(|binding| binding.contact.as_str())
+        .collect()
+}
+
+#[test]
+fn contacts_are_added_refreshed_and_removed() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    apply(
+        &mut bindings,
+        &register("c", 1, vec![contact("sip:a@h", 60), contact("sip:b@h", 60)]),
+        now,
+    )
+    .unwrap();
+    apply(
+        &mut bindings,
+        &register("c", 2, vec![contact("sip:a@h", 90)]),
+        now,
+    )
+    .unwrap();
+    assert_eq!(uris(&bindings), ["sip:a@h", "sip:b@h"]);
+    assert_eq!(bindings[0].expires_at, now + Duration::from_secs(90));
+    assert_eq!(
+        bindings[0].flow,
+        Some(flow(2)),
+        "a refresh moves the binding to the flow that it came on"
+    );
+    apply(
+        &mut bindings,
+        &register("c", 3, vec![contact("sip:a@h", 0)]),
+        now,
+    )
+    .unwrap();
+    assert_eq!(uris(&bindings), ["sip:b@h"]);
+}
+
+#[test]
+fn bindings_end() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    apply(
+        &mut bindings,
+        &register("c", 1, vec![contact("sip:a@h", 60)]),
+        now,
+    )
+    .unwrap();
+    apply(
+        &mut bindings,
+        &RegisterUpdate::Query,
+        now + Duration::from_secs(59),
+    )
+    .unwrap();
+    assert_eq!(bindings.len(), 1);
+    apply(
+        &mut bindings,
+        &RegisterUpdate::Query,
+        now + Duration::from_secs(60),
+    )
+    .unwrap();
+    assert!(bindings.is_empty());
+}
+
+#[test]
+fn an_older_register_changes_nothing() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    apply(
+        &mut bindings,
+        &register("c", 5, vec![contact("sip:a@h", 60)]),
+        now,
+    )
+    .unwrap();
+    let older = register("c", 5, vec![contact("sip:b@h", 60), contact("sip:a@h", 0)]);
+    assert_eq!(
+        apply(&mut bindings, &older, now),
+        Err(RegisterError::OutOfOrder)
+    );
+    assert_eq!(uris(&bindings), ["sip:a@h"], "all of it or nothing");
+    let wildcard = RegisterUpdate::RemoveAll {
+        call_id: "c".to_owned(),
+        cseq: 4,
+    };
+    assert_eq!(
+        apply(&mut bindings, &wildcard, now),
+        Err(RegisterError::OutOfOrder)
+    );
+    // A client that started again has a new Call-ID and counts from 1.
+    apply(
+        &mut bindings,
+        &register("d", 1, vec![contact("sip:a@h", 60)]),
+        now,
+    )
+    .unwrap();
+    assert_eq!(bindings[0].call_id, "d");
+}
+
+#[test]
+fn a_wildcard_removes_all() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    apply(
+        &mut bindings,
+        &register("c", 1, vec![contact("sip:a@h", 60), contact("sip:b@h", 60)]),
+        now,
+    )
+    .unwrap();
+    apply(
+        &mut bindings,
+        &RegisterUpdate::RemoveAll {
+            call_id: "c".to_owned(),
+            cseq: 2,
+        },
+        now,
+    )
+    .unwrap();
+    assert!(bindings.is_empty());
+}
+
+#[test]
+fn contacts_are_limited() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    let three = ["sip:a@h", "sip:b@h", "sip:c@h"]
+        .map(|uri| contact(uri, 60))
+        .to_vec();
+    assert_eq!(
+        apply(&mut bindings, &register("c", 1, three), now),
+        Err(RegisterError::TooManyContacts)
+    );
+    assert!(bindings.is_empty());
+}
+
+#[test]
+fn an_instance_keeps_one_binding_for_each_reg_id() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    let of = |uri: &str, instance: &str, reg_id| ContactUpdate {
+        instance: Some(instance.to_owned()),
+        reg_id,
+        ..contact(uri, 60)
+    };
+    // A page that was reloaded comes with a new Contact.
+    apply(
+        &mut bindings,
+        &register("c", 1, vec![of("sip:a@1.invalid", "urn:uuid:1", Some(1))]),
+        now,
+    )
+    .unwrap();
+    apply(
+        &mut bindings,
+        &register("d", 1, vec![of("sip:b@2.invalid", "urn:uuid:1", Some(1))]),
+        now,
+    )
+    .unwrap();
+    assert_eq!(uris(&bindings), ["sip:b@2.invalid"]);
+    apply(
+        &mut bindings,
+        &register("d", 2, vec![of("sip:c@3.invalid", "urn:uuid:1", Some(2))]),
+        now,
+    )
+    .unwrap();
+    assert_eq!(uris(&bindings), ["sip:b@2.invalid", "sip:c@3.invalid"]);
+}
+
+#[test]
+fn a_closed_flow_leaves_the_binding_unreachable() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    apply(
+        &mut bindings,
+        &register("c", 1, vec![contact("sip:a@h", 60)]),
+        now,
+    )
+    .unwrap();
+    assert!(!flow_closed(&mut bindings, flow(2).id));
+    assert!(flow_closed(&mut bindings, flow(1).id));
+    assert_eq!((bindings.len(), bindings[0].flow.as_ref()), (1, None));
+}
+
+#[test]
+fn addresses_of_record() {
+    assert_eq!(
+        Aor::new("alice", "Example.COM").as_str(),
+        "sip:alice@example.com"
+    );
+    assert_eq!(Aor::new("alice", "").as_str(), "sip:alice");
+}

@@ -1,0 +1,418 @@
+//! Flow tokens: the user part of our Record-Route, which is all that a dialog needs of us once it stands.
+//!
+//! A token names both ends of a dialog (where each is reached, and which of them made the dialog), the passage and branch of the call
+//! through this proxy, and the worker where its record may still be. A MAC binds it to the dialog's Call-ID and to the From tag of the
+//! request that made it (RFC 5626 §5.2 has the idea; RFC 3261 §16.6 item 4 the place). Keys are given: whoever keeps them on disk lets
+//! tokens outlive a restart. Nothing here decides what a bad token costs.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    flow::{Destination, Flow, FlowId, ListenerId, Transport, WorkerId},
+    proxy::io::Direction,
+};
+
+/// RFC 2104 §5 allows half of the hash; 96 bits keep the token short.
+const MAC_BYTES: usize = 12;
+/// Two IPv6 hops, or two connections, fit.
+const TOKEN_BYTES_MAX: usize = 96;
+
+/// Names a session of a web client across reconnects: a hash of its address of record and its Contact URI.
+///
+/// Both are in REGISTER and in every dialog-forming message; the instance-id of RFC 5626 is in REGISTER alone. The address of record
+/// is in it so that nobody takes over a session by registering a stranger's Contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey(pub u64);
+
+impl SessionKey {
+    /// From the address of record and the Contact's `user@host:port`, without its parameters (clients add `ob` in some methods).
+    #[must_use]
+    pub fn new(aor: &str, contact: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(aor.as_bytes());
+        hash.update([0]);
+        hash.update(contact);
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+/// One end of a dialog: where requests for it go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// On a connection that the peer opened, or on the one that replaced it.
+    Session {
+        /// Where the connection lived: a hint.
+        worker: WorkerId,
+        /// Its serial: a hint too.
+        serial: u64,
+        /// Where it was accepted.
+        listener: ListenerId,
+        /// Finds the flow on which the client is reached now.
+        key: SessionKey,
+    },
+    /// At an address.
+    Hop {
+        /// Whose address we go by.
+        listener: ListenerId,
+        /// How.
+        transport: Transport,
+        /// The next hop.
+        peer: SocketAddr,
+    },
+}
+
+impl End {
+    /// The end that a message on `flow` came from.
+    #[must_use]
+    pub fn of_flow(flow: &Flow, key: SessionKey) -> Self {
+        match flow.id {
+            FlowId::Connection { worker, serial } => Self::Session {
+                worker,
+                serial,
+                listener: flow.listener,
+                key,
+            },
+            FlowId::Datagram { listener, peer } => Self::Hop {
+                listener,
+                transport: flow.transport,
+                peer,
+            },
+        }
+    }
+
+    /// Where messages for this end go as far as the token knows.
+    #[must_use]
+    pub fn destination(&self) -> Destination {
+        match *self {
+            Self::Session { worker, serial, .. } => {
+                Destination::Flow(FlowId::Connection { worker, serial })
+            }
+            Self::Hop {
+                listener,
+                transport: Transport::Udp,
+                peer,
+            } => Destination::Flow(FlowId::Datagram { listener, peer }),
+            Self::Hop {
+                listener,
+                transport,
+                peer,
+            } => Destination::Connect {
+                transport,
+                listener,
+                peer,
+            },
+        }
+    }
+
+    /// The listener whose address this end knows us by.
+    #[must_use]
+    pub fn listener(&self) -> ListenerId {
+        match *self {
+            Self::Session { listener, .. } | Self::Hop { listener, .. } => listener,
+        }
+    }
+}
+
+/// What a token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Where the call's record is, if it still is.
+    pub worker: WorkerId,
+    /// Which passage of the call through this proxy: the same Call-ID and From tag may pass twice.
+    pub passage: u32,
+    /// Which branch of that passage.
+    pub branch: u8,
+    /// The end that sent the request that made the dialog.
+    pub caller: End,
+    /// The end that it was sent to.
+    pub callee: End,
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Not something we wrote.
+    #[error("malformed flow token")]
+    Malformed,
+    /// Its key is gone.
+    #[error("flow token of an expired key")]
+    KeyExpired,
+    /// Forged, or of another dialog.
+    #[error("flow token does not belong to this dialog")]
+    Forged,
+}
+
+/// A secret and its name.
+#[derive(Clone)]
+pub struct Key {
+    id: u8,
+    /// Keyed once: a clone costs less than keying again.
+    mac: Hmac<Sha256>,
+}
+
+impl Key {
+    /// `id` names the key inside tokens; keys that overlap in time must differ in it.
+    #[must_use]
+    pub fn new(id: u8, secret: &[u8; 32]) -> Self {
+        // A key of 32 bytes fits the block of SHA-256 (64 bytes), so this key is used as it is (RFC 2104 §2).
+        let mut block = [0u8; 64];
+        block[..32].copy_from_slice(secret);
+        Self {
+            id,
+            mac: Hmac::new(&block.into()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The key that seals, and those before it that still open.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    /// Seals and opens.
+    pub current: Key,
+    /// Open only: tokens of dialogs that began before the last rotation.
+    pub previous: Vec<Key>,
+}
+
+impl Keyring {
+    /// With one key.
+    #[must_use]
+    pub fn new(current: Key) -> Self {
+        Self {
+            current,
+            previous: Vec::new(),
+        }
+    }
+
+    fn find(&self, id: u8) -> Option<&Key> {
+        std::iter::once(&self.current)
+            .chain(&self.previous)
+            .find(|key| key.id == id)
+    }
+}
+
+impl Token {
+    /// The text of this token, for the dialogs of this Call-ID and From tag.
+    #[must_use]
+    pub fn seal(&self, keys: &Keyring, call_id: &[u8], from_tag: &[u8]) -> String {
+        let mut bytes = Vec::with_capacity(TOKEN_BYTES_MAX);
+        bytes.push(keys.current.id);
+        bytes.push(self.worker.0);
+        bytes.extend(self.passage.to_be_bytes());
+        bytes.push(self.branch);
+        write_end(&mut bytes, &self.caller);
+        write_end(&mut bytes, &self.callee);
+        let mac = mac_of(&keys.current, &bytes, call_id, from_tag)
+            .finalize()
+            .into_bytes();
+        bytes.extend_from_slice(&mac[..MAC_BYTES]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Opens `text` in a message of the dialog with these tags, and says which way that message travels: the token is bound to the tag
+    /// of the dialog's first From.
+    ///
+    /// # Errors
+    /// [`TokenError`]: not ours, of a key that is gone, or not of this dialog.
+    pub fn open(
+        keys: &Keyring,
+        text: &[u8],
+        call_id: &[u8],
+        from_tag: &[u8],
+        to_tag: &[u8],
+    ) -> Result<(Self, Direction), TokenError> {
+        let mut buffer = [0u8; TOKEN_BYTES_MAX];
+        let bytes = decode(text, &mut buffer)?;
+        let (fields, mac) = bytes
+            .split_at_checked(bytes.len().saturating_sub(MAC_BYTES))
+            .ok_or(TokenError::Malformed)?;
+        let mut rest = Reader(fields);
+        let key_id = rest.u8()?;
+        let token = read_fields(&mut rest)?;
+        let key = keys.find(key_id).ok_or(TokenError::KeyExpired)?;
+        let made_by = |tag| {
+            mac_of(key, fields, call_id, tag)
+                .verify_truncated_left(mac)
+                .is_ok()
+        };
+        if mac.len() != MAC_BYTES {
+            Err(TokenError::Malformed)
+        } else if made_by(from_tag) {
+            Ok((token, Direction::ToCallee))
+        } else if made_by(to_tag) {
+            Ok((token, Direction::ToCaller))
+        } else {
+            Err(TokenError::Forged)
+        }
+    }
+
+    /// Where the token in `text` says that its call's worker is, unverified: good for placing a message, for nothing else.
+    #[must_use]
+    pub fn worker_hint(text: &[u8]) -> Option<WorkerId> {
+        let mut buffer = [0u8; TOKEN_BYTES_MAX];
+        let bytes = decode(text, &mut buffer).ok()?;
+        let fields = bytes.get(1..bytes.len().checked_sub(MAC_BYTES)?)?;
+        read_fields(&mut Reader(fields))
+            .ok()
+            .map(|token| token.worker)
+    }
+
+    /// The end that a message of this direction goes to.
+    #[must_use]
+    pub fn to(&self, direction: Direction) -> &End {
+        match direction {
+            Direction::ToCallee => &self.callee,
+            Direction::ToCaller => &self.caller,
+        }
+    }
+}
+
+fn decode<'b>(text: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], TokenError> {
+    let len = URL_SAFE_NO_PAD
+        .decode_slice(text, buffer)
+        .map_err(|_| TokenError::Malformed)?;
+    buffer.get(..len).ok_or(TokenError::Malformed)
+}
+
+fn mac_of(key: &Key, fields: &[u8], call_id: &[u8], from_tag: &[u8]) -> Hmac<Sha256> {
+    let mut mac = key.mac.clone();
+    mac.update(fields);
+    // The length keeps one Call-ID and tag from reading as another pair.
+    mac.update(
+        &u32::try_from(call_id.len())
+            .unwrap_or(u32::MAX)
+            .to_be_bytes(),
+    );
+    mac.update(call_id);
+    mac.update(from_tag);
+    mac
+}
+
+const TAG_SESSION: u8 = 0;
+const TAG_HOP_V4: u8 = 1;
+const TAG_HOP_V6: u8 = 2;
+
+fn write_end(out: &mut Vec<u8>, end: &End) {
+    match *end {
+        End::Session {
+            worker,
+            serial,
+            listener,
+            key,
+        } => {
+            out.extend([TAG_SESSION, worker.0, listener.0]);
+            out.extend(serial.to_be_bytes());
+            out.extend(key.0.to_be_bytes());
+        }
+        End::Hop {
+            listener,
+            transport,
+            peer,
+        } => {
+            let tag = if peer.is_ipv4() {
+                TAG_HOP_V4
+            } else {
+                TAG_HOP_V6
+            };
+            out.extend([tag, transport_code(transport), listener.0]);
+            match peer.ip() {
+                IpAddr::V4(ip) => out.extend(ip.octets()),
+                IpAddr::V6(ip) => out.extend(ip.octets()),
+            }
+            out.extend(peer.port().to_be_bytes());
+        }
+    }
+}
+
+fn read_fields(rest: &mut Reader<'_>) -> Result<Token, TokenError> {
+    let token = Token {
+        worker: WorkerId(rest.u8()?),
+        passage: u32::from_be_bytes(rest.take()?),
+        branch: rest.u8()?,
+        caller: read_end(rest)?,
+        callee: read_end(rest)?,
+    };
+    if rest.0.is_empty() {
+        Ok(token)
+    } else {
+        Err(TokenError::Malformed)
+    }
+}
+
+fn read_end(rest: &mut Reader<'_>) -> Result<End, TokenError> {
+    let tag = rest.u8()?;
+    if tag == TAG_SESSION {
+        return Ok(End::Session {
+            worker: WorkerId(rest.u8()?),
+            listener: ListenerId(rest.u8()?),
+            serial: u64::from_be_bytes(rest.take()?),
+            key: SessionKey(u64::from_be_bytes(rest.take()?)),
+        });
+    }
+    let transport = transport_from(rest.u8()?)?;
+    let listener = ListenerId(rest.u8()?);
+    let ip = match tag {
+        TAG_HOP_V4 => IpAddr::from(rest.take::<4>()?),
+        TAG_HOP_V6 => IpAddr::from(rest.take::<16>()?),
+        _ => return Err(TokenError::Malformed),
+    };
+    let peer = SocketAddr::new(ip, u16::from_be_bytes(rest.take()?));
+    Ok(End::Hop {
+        listener,
+        transport,
+        peer,
+    })
+}
+
+fn transport_code(transport: Transport) -> u8 {
+    match transport {
+        Transport::Udp => 0,
+        Transport::Tcp => 1,
+        Transport::Tls => 2,
+        Transport::Ws => 3,
+        Transport::Wss => 4,
+    }
+}
+
+fn transport_from(code: u8) -> Result<Transport, TokenError> {
+    match code {
+        0 => Ok(Transport::Udp),
+        1 => Ok(Transport::Tcp),
+        2 => Ok(Transport::Tls),
+        3 => Ok(Transport::Ws),
+        4 => Ok(Transport::Wss),
+        _ => Err(TokenError::Malformed),
+    }
+}
+
+struct Reader<'b>(&'b [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], TokenError> {
+        let (head, tail) = self
+            .0
+            .split_first_chunk::<N>()
+            .ok_or(TokenError::Malformed)?;
+        self.0 = tail;
+        Ok(*head)
+    }
+    fn u8(&mut self) -> Result<u8, TokenError> {
+        self.take::<1>().map(|[byte]| byte)
+    }
+}
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;
