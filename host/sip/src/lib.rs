@@ -9,12 +9,15 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod edit;
 pub mod flow;
+pub mod framing;
 pub mod header;
 pub mod limits;
 pub mod message;
 pub mod placement;
 pub mod proxy;
+pub mod redact;
 pub mod registrar;
 pub mod token;
 pub mod transaction;

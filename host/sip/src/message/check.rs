@@ -1,7 +1,7 @@
 //! What every message must have so that a proxy can work on it and answer it (RFC 3261 §8.1.1, §16.3).
 
 use super::{Fault, HeaderName, Message, Method, read::parse_number};
-use crate::header::{CSeq, NameAddr, Via};
+use crate::header::NameAddr;
 
 use HeaderName::{
     CSeq as CSEQ, CallId, ContentLength, ContentType, From, MaxForwards, To, Via as VIA,
@@ -54,18 +54,16 @@ pub(super) fn check(message: &Message, seen: u128) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Can a refused request be answered: is there what a response copies from it (RFC 3261 §8.2.6)? An ACK never is.
-pub(super) fn is_answerable(message: &Message) -> bool {
-    let readable = |name| message.raw(name).is_some_and(|value| !value.is_empty());
-    message.method().is_some_and(|method| method != Method::Ack)
-        && message
-            .values(VIA)
-            .next()
-            .is_some_and(|via| Via::parse(via).is_ok())
-        && message
-            .raw(CSEQ)
-            .is_some_and(|cseq| CSeq::parse(cseq).is_ok())
-        && readable(From)
-        && readable(To)
-        && readable(CallId)
+impl Message {
+    /// Has a request what a response copies from it (RFC 3261 §8.2.6)? An ACK is never answered.
+    #[must_use]
+    pub fn is_answerable(&self) -> bool {
+        let readable = |name| self.raw(name).is_some_and(|value| !value.is_empty());
+        self.method().is_some_and(|method| method != Method::Ack)
+            && self.top_via().is_some()
+            && self.cseq().is_some()
+            && readable(From)
+            && readable(To)
+            && readable(CallId)
+    }
 }

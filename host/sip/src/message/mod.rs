@@ -23,6 +23,7 @@ pub use self::{
     read::Header,
     text::{is_token, trim, unfold},
 };
+pub(crate) use read::parse_number;
 
 /// A request or a response. Cloning copies the index (16 bytes a header field) and shares the bytes.
 #[derive(Clone)]
@@ -76,6 +77,20 @@ enum StartLine {
     },
 }
 
+impl StartLine {
+    fn source(self) -> Source {
+        match self {
+            Self::Request { source, .. } | Self::Response { source, .. } => source,
+        }
+    }
+
+    fn line(self) -> Span {
+        match self {
+            Self::Request { line, .. } | Self::Response { line, .. } => line,
+        }
+    }
+}
+
 /// One header field: name, colon, value, CRLF, with the lines folded into it.
 #[derive(Clone, Copy, Debug)]
 struct Line {
@@ -110,6 +125,14 @@ impl Message {
         &self.body
     }
 
+    /// Bytes on the wire, but for a Content-Length that is still to be added.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let lines: u32 = self.lines.iter().map(|line| line.end - line.start).sum();
+        let start = self.start.line();
+        (lines + start.end - start.start) as usize + 2 + self.body.len()
+    }
+
     /// As it goes onto the wire, with a right Content-Length. Free of copies if nothing was edited.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
@@ -127,11 +150,7 @@ impl Message {
 
     /// Ranges that lie side by side in one buffer are copied in one go.
     fn write(&self, out: &mut BytesMut) {
-        let (mut source, mut run) = match self.start {
-            StartLine::Request { source, line, .. } | StartLine::Response { source, line, .. } => {
-                (source, line)
-            }
-        };
+        let (mut source, mut run) = (self.start.source(), self.start.line());
         for line in &self.lines {
             if line.source == source && line.start == run.end {
                 run.end = line.end;
@@ -158,11 +177,7 @@ impl Message {
 impl std::fmt::Debug for Message {
     /// Start line alone: header fields may hold credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (source, line) = match self.start {
-            StartLine::Request { source, line, .. } | StartLine::Response { source, line, .. } => {
-                (source, line)
-            }
-        };
+        let (source, line) = (self.start.source(), self.start.line());
         let start = self.slice(source, line.start, line.end).trim_ascii_end();
         write!(
             f,

@@ -199,6 +199,12 @@ impl HeaderName {
         SHAPES[self as usize] == Shape::List
     }
 
+    /// Does every element that reads this field rely on there being one? A message with two is refused.
+    #[must_use]
+    pub fn is_single(self) -> bool {
+        super::check::SINGLE & self.bit() != 0
+    }
+
     /// One bit for each name.
     pub(crate) const fn bit(self) -> u128 {
         1 << self as u8

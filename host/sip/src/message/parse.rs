@@ -130,7 +130,7 @@ impl Message {
         match (parsed, parser.fault) {
             (Ok(message), None) => Ok(message),
             (Ok(message), Some(fault)) => {
-                let answerable = check::is_answerable(&message).then(|| Box::new(message));
+                let answerable = message.is_answerable().then(|| Box::new(message));
                 Err(ParseError { fault, answerable })
             }
             (Err(fault), _) => Err(ParseError {

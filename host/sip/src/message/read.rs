@@ -197,7 +197,7 @@ impl Message {
 }
 
 /// Digits and nothing else.
-pub(super) fn parse_number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
+pub(crate) fn parse_number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

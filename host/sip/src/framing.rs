@@ -1,0 +1,334 @@
+//! From what transports carry to single messages: datagrams and WebSocket frames hold one each (RFC 3261 §18.3, RFC 7118 §5), streams
+//! are cut by Content-Length. Nothing here reads a socket or parses a message.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{
+    limits::Limits,
+    message::{Fault, HeaderName, Message, parse_number, trim},
+};
+
+/// The answer to [`Frame::Ping`] (RFC 5626 §3.5.1).
+pub const PONG: &[u8] = b"\r\n";
+
+/// What came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// One whole message, for [`Message::parse`].
+    Message(Bytes),
+    /// A keepalive, to be answered with [`PONG`].
+    Ping,
+    /// Nothing to act on: a pong, or the white space or zeros by which some keep a NAT binding open.
+    Blank,
+}
+
+/// One datagram, or the payload of one WebSocket frame, text or binary. Empty lines before the message are skipped (RFC 3261 §7.5).
+#[must_use]
+pub fn datagram(mut bytes: Bytes) -> Frame {
+    let length = bytes.len();
+    while bytes.starts_with(b"\r\n") {
+        bytes.advance(2);
+    }
+    if !bytes
+        .iter()
+        .all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | 0))
+    {
+        Frame::Message(bytes)
+    } else if bytes.is_empty() && length >= 4 {
+        Frame::Ping
+    } else {
+        Frame::Blank
+    }
+}
+
+/// A stream that cannot be cut any further: it is to be closed, after [`FramingError::response`] was sent.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{fault}")]
+pub struct FramingError {
+    /// Why.
+    pub fault: Fault,
+    /// Start line and header fields, as far as they came.
+    pub head: Bytes,
+}
+
+impl FramingError {
+    /// The answer, if the head is that of a request that can be answered. `to_tag` as in [`Message::response_to`].
+    #[must_use]
+    pub fn response(&self, limits: &Limits, to_tag: Option<&str>) -> Option<Message> {
+        let request = match Message::parse(self.head.clone(), limits) {
+            Ok(message) => message,
+            Err(error) => *error.answerable?,
+        };
+        request.is_answerable().then(|| {
+            Message::response_to(
+                &request,
+                self.fault.status(),
+                &self.fault.to_string(),
+                to_tag,
+            )
+        })
+    }
+}
+
+/// Cuts a stream into messages. Each byte is looked at once, however small the pieces are that it comes in.
+#[derive(Debug)]
+pub struct StreamFramer {
+    limits: Limits,
+    buffer: BytesMut,
+    progress: Progress,
+}
+
+/// How far the message at the front of the buffer is understood.
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    /// No end of the header fields before this offset.
+    Head { scanned: usize },
+    /// The message has this length.
+    Body { length: usize },
+}
+
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+impl StreamFramer {
+    /// For a new stream.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            buffer: BytesMut::new(),
+            progress: Progress::Head { scanned: 0 },
+        }
+    }
+
+    /// Takes what was read from the stream. To be followed by [`StreamFramer::next_frame`] until that has nothing more: so the buffer
+    /// never holds more than one message and one read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next frame, if one is whole.
+    ///
+    /// # Errors
+    /// [`FramingError`] as soon as the message at the front is known to be beyond a limit, or to have no usable Content-Length.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FramingError> {
+        loop {
+            match self.progress {
+                Progress::Head { scanned: 0 } if self.buffer.starts_with(b"\r") => {
+                    match self.leading_crlf() {
+                        Some(Frame::Blank) => {}
+                        frame => return Ok(frame),
+                    }
+                }
+                Progress::Head { scanned } => {
+                    let Some(head) = self.head_end(scanned)? else {
+                        return Ok(None);
+                    };
+                    let length = head + self.body_length(head)?;
+                    self.progress = Progress::Body { length };
+                }
+                Progress::Body { length } if self.buffer.len() >= length => {
+                    return Ok(Some(self.cut(length)));
+                }
+                Progress::Body { .. } => return Ok(None),
+            }
+        }
+    }
+
+    /// Nothing of an unfinished message is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Empty lines between messages: two are a ping, one is nothing. `None` if it is not clear yet.
+    fn leading_crlf(&mut self) -> Option<Frame> {
+        let (frame, length) = match *self.buffer {
+            [b'\r', b'\n', b'\r', b'\n', ..] => (Frame::Ping, 4),
+            [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => return None,
+            [b'\r', b'\n', ..] => (Frame::Blank, 2),
+            // A bare CR begins no message: `parse` will say so of what follows.
+            _ => (Frame::Blank, 1),
+        };
+        self.buffer.advance(length);
+        Some(frame)
+    }
+
+    fn head_end(&mut self, scanned: usize) -> Result<Option<usize>, FramingError> {
+        let found = memchr::memmem::find(self.buffer.get(scanned..).unwrap_or_default(), HEAD_END);
+        let end = found.map(|at| scanned + at + HEAD_END.len());
+        if end.unwrap_or(self.buffer.len()) > self.limits.message_bytes_max {
+            return Err(self.error(Fault::TooLarge, end));
+        }
+        if end.is_none() {
+            self.progress = Progress::Head {
+                scanned: self.buffer.len().saturating_sub(HEAD_END.len() - 1),
+            };
+        }
+        Ok(end)
+    }
+
+    fn body_length(&self, head: usize) -> Result<usize, FramingError> {
+        let length = content_length(self.buffer.get(..head).unwrap_or_default())
+            .map_err(|fault| self.error(fault, Some(head)))?;
+        if length > self.limits.body_bytes_max {
+            return Err(self.error(Fault::BodyTooLarge, Some(head)));
+        }
+        if head + length > self.limits.message_bytes_max {
+            return Err(self.error(Fault::TooLarge, Some(head)));
+        }
+        Ok(length)
+    }
+
+    fn cut(&mut self, length: usize) -> Frame {
+        self.progress = Progress::Head { scanned: 0 };
+        let message = self.buffer.split_to(length).freeze();
+        if self.buffer.is_empty() {
+            // An idle connection holds no buffer.
+            self.buffer = BytesMut::new();
+        }
+        Frame::Message(message)
+    }
+
+    fn error(&self, fault: Fault, head: Option<usize>) -> FramingError {
+        let end = head
+            .unwrap_or(self.buffer.len())
+            .min(self.limits.message_bytes_max);
+        FramingError {
+            fault,
+            head: Bytes::copy_from_slice(self.buffer.get(..end).unwrap_or_default()),
+        }
+    }
+}
+
+/// The one Content-Length of the header fields in `head`; a stream's message must have it (RFC 3261 §18.3).
+fn content_length(head: &[u8]) -> Result<usize, Fault> {
+    let mut length = None;
+    let mut rest = head;
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let (line, after) = rest.split_at(end + 1);
+        rest = after;
+        let Some(colon) = memchr::memchr(b':', line) else {
+            continue;
+        };
+        let (name, value) = line.split_at(colon);
+        if HeaderName::find(name.trim_ascii_end()) != Some(HeaderName::ContentLength) {
+            continue;
+        }
+        // A fold would hide the digits in the next line.
+        let is_folded = matches!(after.first(), Some(b' ' | b'\t'));
+        let digits = trim(value.get(1..).unwrap_or_default());
+        let value = parse_number(digits)
+            .filter(|_| !is_folded)
+            .ok_or(Fault::Malformed(HeaderName::ContentLength))?;
+        if length.replace(value).is_some() {
+            return Err(Fault::Duplicate(HeaderName::ContentLength));
+        }
+    }
+    length.ok_or(Fault::Missing(HeaderName::ContentLength))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &str = "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:h>\r\n\
+        Call-ID: 1\r\nCSeq: 1 OPTIONS\r\n";
+
+    fn message(length: &str, body: &str) -> String {
+        format!("{OPTIONS}{length}\r\n{body}")
+    }
+
+    /// What comes out when `stream` comes in pieces of `size` bytes.
+    fn frames(stream: &str, size: usize) -> Result<Vec<Frame>, FramingError> {
+        let mut framer = StreamFramer::new(Limits {
+            message_bytes_max: 1000,
+            body_bytes_max: 100,
+            ..Limits::default()
+        });
+        let mut frames = Vec::new();
+        for piece in stream.as_bytes().chunks(size) {
+            framer.push(piece);
+            while let Some(frame) = framer.next_frame()? {
+                frames.push(frame);
+            }
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn a_stream_is_cut_the_same_in_pieces_of_any_size() {
+        let (first, second) = (
+            message("l : 4 \r\n", "a\r\nb"),
+            message("Content-Length: 0\r\n", ""),
+        );
+        let stream = format!("\r\n{first}\r\n\r\n{second}\r\n{second}");
+        let whole = |text: &str| Frame::Message(Bytes::copy_from_slice(text.as_bytes()));
+        let expected = [whole(&first), Frame::Ping, whole(&second), whole(&second)];
+        for size in 1..stream.len() {
+            assert_eq!(frames(&stream, size).unwrap(), expected, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_cut_is_answered() {
+        let long = message(&format!("X: {}\r\n", "x".repeat(2000)), "");
+        for (stream, answer) in [
+            (message("", ""), "400 Missing Content-Length"),
+            (
+                message("l: 0\r\nContent-Length: 0\r\n", ""),
+                "400 Duplicate Content-Length",
+            ),
+            (message("l: -1\r\n", ""), "400 Malformed Content-Length"),
+            (
+                message("l:\r\n 4\r\n", "body"),
+                "400 Malformed Content-Length",
+            ),
+            (message("l: 101\r\n", ""), "413 Body too large"),
+            (long, "513 Message too large"),
+        ] {
+            let error = frames(&stream, 7).unwrap_err();
+            let response = error.response(&Limits::default(), Some("t"));
+            let line = response
+                .map(|r| String::from_utf8(r.to_bytes().to_vec()).unwrap())
+                .unwrap_or_default();
+            assert!(
+                line.starts_with(&format!("SIP/2.0 {answer}\r\n")),
+                "{answer}: {line} {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn datagrams_hold_one_message_or_a_keepalive() {
+        let frame = |text: &'static str| datagram(Bytes::from_static(text.as_bytes()));
+        assert_eq!(
+            frame("\r\n\r\nBYE"),
+            Frame::Message(Bytes::from_static(b"BYE"))
+        );
+        assert_eq!(
+            [
+                frame("\r\n\r\n"),
+                frame("\r\n"),
+                frame(""),
+                frame("\0\0\0\0")
+            ],
+            [Frame::Ping, Frame::Blank, Frame::Blank, Frame::Blank]
+        );
+    }
+
+    #[test]
+    fn small_pieces_of_a_large_head_cost_one_scan() {
+        let mut framer = StreamFramer::new(Limits {
+            message_bytes_max: 2_000_000,
+            ..Limits::default()
+        });
+        for _ in 0..1_000_000 {
+            framer.push(b"x");
+            assert_eq!(framer.next_frame().unwrap(), None);
+        }
+        let Progress::Head { scanned } = framer.progress else {
+            panic!()
+        };
+        assert_eq!(scanned, 1_000_000 - 3);
+    }
+}
