@@ -6,7 +6,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// The hooks of `wit/hookswitch.wit`, each an interface of its own that a policy may export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HookName {
     /// `connect-hook`
     Connect,
@@ -201,6 +202,13 @@ pub trait Names: Send + Sync {
     /// # Errors
     /// [`EditError`].
     fn check_header(&self, name: &str, value: &str) -> Result<(), EditError>;
+    /// A header that a policy may answer with: as on a target, and the like of Contact in a redirection if the implementor allows it.
+    ///
+    /// # Errors
+    /// [`EditError`].
+    fn check_reply_header(&self, name: &str, value: &str) -> Result<(), EditError> {
+        self.check_header(name, value)
+    }
 }
 
 /// Time-outs of one stage in milliseconds; 0 leaves the default.

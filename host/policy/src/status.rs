@@ -1,0 +1,142 @@
+//! What an operator sees of the policies: plain data for `/api/policies` and the metrics.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    context::HookName,
+    spec::{Isolation, Place},
+};
+
+/// One policy as it is now.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyStatus {
+    /// Of the configuration.
+    pub name: String,
+    /// Its part of the chain.
+    pub place: Place,
+    /// Whose messages run it; every tenant's if `None`.
+    pub tenant: Option<String>,
+    /// How long an instance lives.
+    pub isolation: Isolation,
+    /// Of the newest file seen; the active one is told by `digest`.
+    pub state: State,
+    /// SHA-256 of the active component in hex.
+    pub digest: String,
+    /// SHA-256 over component, configuration and grants of the active version in hex.
+    pub version: String,
+    /// The number of the generation that brought the active version.
+    pub generation: u64,
+    /// What it exports.
+    pub hooks: Vec<HookName>,
+    /// Since the active version serves, in seconds of the Unix epoch.
+    #[serde(serialize_with = "unix_seconds")]
+    pub active_since: SystemTime,
+    /// From the change seen to the new version serving; of the last reload that worked.
+    pub reload_ms: u64,
+    /// Why the newest file is not the active one, or what failed last.
+    pub last_error: Option<LastError>,
+    /// Of the failing policy that is not run for a while.
+    pub circuit: Circuit,
+    /// Hooks running now.
+    pub in_flight: u32,
+    /// Since the start.
+    pub counters: Counters,
+}
+
+/// An error and when it came up.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastError {
+    /// For people.
+    pub text: String,
+    /// In seconds of the Unix epoch.
+    #[serde(serialize_with = "unix_seconds")]
+    pub at: SystemTime,
+}
+
+/// Where the newest version of a policy's file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Read, and different from the active one.
+    Seen,
+    /// Machine code is there.
+    Compiled,
+    /// Its imports and exports are what the contract says.
+    Linked,
+    /// One instance was made and took its configuration.
+    Configured,
+    /// Serves new transactions.
+    Active,
+    /// Refused; the version before it serves.
+    Quarantined,
+}
+
+/// Whether a policy runs at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Circuit {
+    /// It runs.
+    Closed,
+    /// It failed too often in a row: the failure mode applies without running it.
+    Open,
+    /// One trial run decides.
+    HalfOpen,
+}
+
+/// Sums since the start, over all versions of a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Calls by hook.
+    pub calls: BTreeMap<HookName, u64>,
+    /// Time in calls, in nanoseconds, instances made for them included.
+    pub call_ns: u64,
+    /// Calls that did not end in their first poll.
+    pub slow: u64,
+    /// Calls that failed, for whatever reason.
+    pub faults: u64,
+    /// Faults: the policy said so itself.
+    pub reported: u64,
+    /// Faults: the guest trapped.
+    pub traps: u64,
+    /// Faults: over the CPU budget or the wall-clock limit.
+    pub timeouts: u64,
+    /// Faults: over the memory limit.
+    pub memory: u64,
+    /// Faults: no instance could be made or configured.
+    pub instantiations: u64,
+    /// Faults: a decision that the contract does not allow.
+    pub decisions: u64,
+    /// Faults: too many in flight.
+    pub in_flight: u64,
+    /// Faults: not run, since the circuit was open.
+    pub circuit_open: u64,
+    /// Instances made.
+    pub instances_made: u64,
+    /// Instances given up.
+    pub instances_retired: u64,
+    /// Log lines dropped by the rate limit.
+    pub log_lines_dropped: u64,
+    /// New versions that came to serve.
+    pub reloads: u64,
+    /// New versions that were refused.
+    pub reloads_refused: u64,
+}
+
+/// A generation that no longer serves new transactions, while old ones hold it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Draining {
+    /// Its number.
+    pub generation: u64,
+    /// Who holds it.
+    pub holders: usize,
+}
+
+fn unix_seconds<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(
+        at.duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs_f64(),
+    )
+}
