@@ -1,7 +1,7 @@
 //! What a policy in Rust is written with: the trait [`Policy`], the attribute [`policy`](macro@policy), and the functions that read
 //! and edit the current message.
 //!
-//! ```ignore
+//! ```
 #![doc = include_str!("../../plugins/hello/src/lib.rs")]
 //! ```
 //!
@@ -14,6 +14,7 @@ mod edit;
 #[doc(hidden)]
 pub mod glue;
 pub mod log;
+pub mod uri;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -31,7 +32,7 @@ pub mod prelude {
     pub use crate::{
         Admission, Branch, BranchDecision, Content, Decision, EditError, Fault, HeaderField,
         NoConfig, Policy, Reply, ResponseDecision, Summary, Upgrade, call, log, message, source,
-        target, transaction,
+        target, transaction, uri,
     };
 }
 
