@@ -81,13 +81,23 @@ pub struct StreamFramer {
 /// How far the message at the front of the buffer is understood.
 #[derive(Clone, Copy, Debug)]
 enum Progress {
-    /// No end of the header fields before this offset.
-    Head { scanned: usize },
-    /// The message has this length.
-    Body { length: usize },
+    Head(Head),
+    /// The whole message has this length.
+    Body {
+        length: usize,
+    },
 }
 
-const HEAD_END: &[u8] = b"\r\n\r\n";
+/// What is known of header fields that have not ended yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    /// Where the line begins that is not whole yet.
+    line: usize,
+    /// No end of that line before this offset.
+    scanned: usize,
+    /// Content-Length, if it was there.
+    content_length: Option<usize>,
+}
 
 impl StreamFramer {
     /// For a new stream.
@@ -96,7 +106,7 @@ impl StreamFramer {
         Self {
             limits,
             buffer: BytesMut::new(),
-            progress: Progress::Head { scanned: 0 },
+            progress: Progress::Head(Head::default()),
         }
     }
 
@@ -113,18 +123,17 @@ impl StreamFramer {
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FramingError> {
         loop {
             match self.progress {
-                Progress::Head { scanned: 0 } if self.buffer.starts_with(b"\r") => {
+                Progress::Head(Head { scanned: 0, .. }) if self.buffer.starts_with(b"\r") => {
                     match self.leading_crlf() {
                         Some(Frame::Blank) => {}
                         frame => return Ok(frame),
                     }
                 }
-                Progress::Head { scanned } => {
-                    let Some(head) = self.head_end(scanned)? else {
+                Progress::Head(head) => {
+                    self.progress = self.read_head(head)?;
+                    if let Progress::Head(_) = self.progress {
                         return Ok(None);
-                    };
-                    let length = head + self.body_length(head)?;
-                    self.progress = Progress::Body { length };
+                    }
                 }
                 Progress::Body { length } if self.buffer.len() >= length => {
                     return Ok(Some(self.cut(length)));
@@ -153,34 +162,51 @@ impl StreamFramer {
         Some(frame)
     }
 
-    fn head_end(&mut self, scanned: usize) -> Result<Option<usize>, FramingError> {
-        let found = memchr::memmem::find(self.buffer.get(scanned..).unwrap_or_default(), HEAD_END);
-        let end = found.map(|at| scanned + at + HEAD_END.len());
-        if end.unwrap_or(self.buffer.len()) > self.limits.message_bytes_max {
-            return Err(self.error(Fault::TooLarge, end));
+    /// Goes on over the whole lines that are there.
+    fn read_head(&self, mut head: Head) -> Result<Progress, FramingError> {
+        while let Some(lf) =
+            memchr::memchr(b'\n', self.buffer.get(head.scanned..).unwrap_or_default())
+        {
+            let end = head.scanned + lf + 1;
+            let line = self.buffer.get(head.line..end).unwrap_or_default();
+            if end > self.limits.message_bytes_max {
+                return Err(self.error(Fault::TooLarge, end));
+            }
+            if line == b"\r\n" {
+                let length = self.message_length(head, end)?;
+                return Ok(Progress::Body { length });
+            }
+            if let Some(value) = content_length(line) {
+                let value = value.map_err(|fault| self.error(fault, end))?;
+                if head.content_length.replace(value).is_some() {
+                    return Err(self.error(Fault::Duplicate(HeaderName::ContentLength), end));
+                }
+            }
+            (head.line, head.scanned) = (end, end);
         }
-        if end.is_none() {
-            self.progress = Progress::Head {
-                scanned: self.buffer.len().saturating_sub(HEAD_END.len() - 1),
-            };
+        head.scanned = self.buffer.len();
+        if head.scanned > self.limits.message_bytes_max {
+            return Err(self.error(Fault::TooLarge, head.scanned));
         }
-        Ok(end)
+        Ok(Progress::Head(head))
     }
 
-    fn body_length(&self, head: usize) -> Result<usize, FramingError> {
-        let length = content_length(self.buffer.get(..head).unwrap_or_default())
-            .map_err(|fault| self.error(fault, Some(head)))?;
-        if length > self.limits.body_bytes_max {
-            return Err(self.error(Fault::BodyTooLarge, Some(head)));
+    /// A stream's message must have a Content-Length (RFC 3261 §18.3).
+    fn message_length(&self, head: Head, end: usize) -> Result<usize, FramingError> {
+        let body = head
+            .content_length
+            .ok_or_else(|| self.error(Fault::Missing(HeaderName::ContentLength), end))?;
+        if body > self.limits.body_bytes_max {
+            return Err(self.error(Fault::BodyTooLarge, end));
         }
-        if head + length > self.limits.message_bytes_max {
-            return Err(self.error(Fault::TooLarge, Some(head)));
+        if end + body > self.limits.message_bytes_max {
+            return Err(self.error(Fault::TooLarge, end));
         }
-        Ok(length)
+        Ok(end + body)
     }
 
     fn cut(&mut self, length: usize) -> Frame {
-        self.progress = Progress::Head { scanned: 0 };
+        self.progress = Progress::Head(Head::default());
         let message = self.buffer.split_to(length).freeze();
         if self.buffer.is_empty() {
             // An idle connection holds no buffer.
@@ -189,10 +215,8 @@ impl StreamFramer {
         Frame::Message(message)
     }
 
-    fn error(&self, fault: Fault, head: Option<usize>) -> FramingError {
-        let end = head
-            .unwrap_or(self.buffer.len())
-            .min(self.limits.message_bytes_max);
+    fn error(&self, fault: Fault, head: usize) -> FramingError {
+        let end = head.min(self.limits.message_bytes_max);
         FramingError {
             fault,
             head: Bytes::copy_from_slice(self.buffer.get(..end).unwrap_or_default()),
@@ -200,31 +224,18 @@ impl StreamFramer {
     }
 }
 
-/// The one Content-Length of the header fields in `head`; a stream's message must have it (RFC 3261 §18.3).
-fn content_length(head: &[u8]) -> Result<usize, Fault> {
-    let mut length = None;
-    let mut rest = head;
-    while let Some(end) = memchr::memchr(b'\n', rest) {
-        let (line, after) = rest.split_at(end + 1);
-        rest = after;
-        let Some(colon) = memchr::memchr(b':', line) else {
-            continue;
-        };
-        let (name, value) = line.split_at(colon);
-        if HeaderName::find(name.trim_ascii_end()) != Some(HeaderName::ContentLength) {
-            continue;
-        }
-        // A fold would hide the digits in the next line.
-        let is_folded = matches!(after.first(), Some(b' ' | b'\t'));
-        let digits = trim(value.get(1..).unwrap_or_default());
-        let value = parse_number(digits)
-            .filter(|_| !is_folded)
-            .ok_or(Fault::Malformed(HeaderName::ContentLength))?;
-        if length.replace(value).is_some() {
-            return Err(Fault::Duplicate(HeaderName::ContentLength));
-        }
+/// The value, if this line is a Content-Length. A value that is folded into the next line counts as malformed.
+fn content_length(line: &[u8]) -> Option<Result<usize, Fault>> {
+    // The first letter tells most lines apart.
+    if !matches!(line.first(), Some(b'C' | b'c' | b'L' | b'l')) {
+        return None;
     }
-    length.ok_or(Fault::Missing(HeaderName::ContentLength))
+    let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+    if HeaderName::find(name.trim_ascii_end()) != Some(HeaderName::ContentLength) {
+        return None;
+    }
+    let digits = trim(value.get(1..).unwrap_or_default());
+    Some(parse_number(digits).ok_or(Fault::Malformed(HeaderName::ContentLength)))
 }
 
 #[cfg(test)]
@@ -326,9 +337,9 @@ mod tests {
             framer.push(b"x");
             assert_eq!(framer.next_frame().unwrap(), None);
         }
-        let Progress::Head { scanned } = framer.progress else {
+        let Progress::Head(head) = framer.progress else {
             panic!()
         };
-        assert_eq!(scanned, 1_000_000 - 3);
+        assert_eq!((head.line, head.scanned), (0, 1_000_000));
     }
 }

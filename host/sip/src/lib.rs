@@ -7,7 +7,10 @@
 //! Read in this order: [`message`] (lossless bytes and an index into them) with [`header`] and [`uri`] (views), [`transaction`] (the tables of RFC 3261 §17), [`proxy`]
 //! (RFC 3261 §16 on top of both), [`token`] (what outlives a connection).
 
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)
+)]
 
 pub mod edit;
 pub mod flow;

@@ -29,6 +29,13 @@ impl<'a> NameAddr<'a> {
     /// # Errors
     /// [`ViewError`].
     pub fn parse(value: &'a [u8]) -> Result<Self, ViewError> {
+        let address = Self::split(value)?;
+        address.parsed_uri()?;
+        Ok(address)
+    }
+
+    /// As [`NameAddr::parse`], for whoever wants the parameters alone: the URI may be anything.
+    pub(crate) fn split(value: &'a [u8]) -> Result<Self, ViewError> {
         let value = trim_bytes(value);
         let (display_name, uri, rest) = match find_angle(value) {
             Some(open) => {
@@ -59,7 +66,6 @@ impl<'a> NameAddr<'a> {
             rest => rest.strip_prefix(';').ok_or(ViewError("parameters"))?,
         };
         let uri = text(uri, "URI")?;
-        Uri::parse(uri).map_err(|_| ViewError("URI"))?;
         Ok(Self {
             display_name,
             uri,

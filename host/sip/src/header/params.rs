@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::message::text::{find_outside, is_lws};
+use crate::message::text::{cut, find_outside, trim as trim_bytes, trim_start};
 
 /// Parameters in order. Names compare without case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,8 @@ impl<'a> Params<'a> {
             while let Some(text) = rest.take() {
                 let (param, after) = split_once(text, b';');
                 rest = after;
-                let (name, value) = split_once(param, b'=');
+                let (name, value) =
+                    cut(param, b'=').map_or((param, None), |(name, value)| (name, Some(value)));
                 let name = trim(name);
                 if !name.is_empty() {
                     return Some((name, value.map(trim)));
@@ -83,8 +84,11 @@ pub fn unquote(value: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+/// Without the linear white space around it.
 pub(super) fn trim(text: &str) -> &str {
-    text.trim_matches(|char: char| u8::try_from(char).is_ok_and(is_lws))
+    let start = text.len() - trim_start(text.as_bytes()).len();
+    text.get(start..start + trim_bytes(text.as_bytes()).len())
+        .unwrap_or_default()
 }
 
 /// Splits at the first `separator` outside of quoted strings.

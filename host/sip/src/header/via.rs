@@ -7,7 +7,10 @@ use super::{
     params::{Params, split_once, trim},
     text,
 };
-use crate::uri::Host;
+use crate::{
+    message::text::cut,
+    uri::{Host, host::split_port},
+};
 
 /// One value of Via.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +41,8 @@ impl<'a> Via<'a> {
     /// [`ViewError`], also for a protocol other than SIP/2.0.
     pub fn parse(value: &'a [u8]) -> Result<Self, ViewError> {
         let (head, params) = split_once(text(value, "Via")?, b';');
-        let (name, rest) = head.split_once('/').ok_or(ViewError("Via protocol"))?;
-        let (version, rest) = rest.split_once('/').ok_or(ViewError("Via protocol"))?;
+        let (name, rest) = cut(head, b'/').ok_or(ViewError("Via protocol"))?;
+        let (version, rest) = cut(rest, b'/').ok_or(ViewError("Via protocol"))?;
         if !trim(name).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
             return Err(ViewError("Via protocol"));
         }
@@ -96,18 +99,8 @@ impl<'a> Via<'a> {
 
 impl<'a> SentBy<'a> {
     fn parse(text: &'a str) -> Result<Self, ViewError> {
-        let (host, port) = match text.rfind(':') {
-            // The colons of an IPv6 reference stand in its brackets.
-            Some(colon) if !text.get(colon..).unwrap_or_default().contains(']') => {
-                (text.get(..colon).unwrap_or_default(), text.get(colon + 1..))
-            }
-            Some(_) | None => (text, None),
-        };
-        let host = Host::parse(trim(host)).map_err(|_| ViewError("Via host"))?;
-        let port = port
-            .map(|port| trim(port).parse())
-            .transpose()
-            .map_err(|_| ViewError("Via port"))?;
+        let (host, port) = split_port(text).map_err(|_| ViewError("Via port"))?;
+        let host = Host::parse(host).map_err(|_| ViewError("Via host"))?;
         Ok(Self { text, host, port })
     }
 }

@@ -5,6 +5,9 @@ use bytes::Bytes;
 use super::{HeaderName, Message, MessageError, Source, Span, StartLine, State, text::is_token};
 use crate::{header::NameAddr, uri::Uri};
 
+/// What a response has beyond what it copies: its status line, the tag, and what is added later.
+const RESPONSE_BYTES_MORE: usize = 256;
+
 impl Message {
     /// A request with no header fields yet.
     ///
@@ -41,7 +44,9 @@ impl Message {
     /// RFC's phrase.
     #[must_use]
     pub fn response_to(request: &Self, status: u16, reason: &str, to_tag: Option<&str>) -> Self {
-        let (edits, start) = status_line(0, status, reason);
+        let mut edits =
+            Vec::with_capacity(request.size() - request.body.len() + RESPONSE_BYTES_MORE);
+        let start = push_status_line(&mut edits, status, reason);
         let mut response = Self::own(edits, start);
         for header in request.headers() {
             match header.known {
@@ -78,20 +83,26 @@ fn is_copied(name: HeaderName, status: u16) -> bool {
     matches!(name, Via | From | CallId | CSeq) || (name == Timestamp && status == 100)
 }
 
-/// The line, to be put at `at` of its buffer, and its index.
-pub(super) fn status_line(at: usize, status: u16, reason: &str) -> (Vec<u8>, StartLine) {
+/// Writes a status line at the end of `edits`.
+pub(super) fn push_status_line(edits: &mut Vec<u8>, status: u16, reason: &str) -> StartLine {
     let reason = if reason.is_empty() {
         default_reason(status)
     } else {
         reason
     };
-    let mut line = format!("SIP/2.0 {status:03} {reason}").into_bytes();
-    line.iter_mut()
-        .filter(|byte| byte.is_ascii_control())
-        .for_each(|byte| *byte = b' ');
-    let (begin, reason_end) = (at as u32, (at + line.len()) as u32);
-    line.extend_from_slice(b"\r\n");
-    let start = StartLine::Response {
+    let begin = edits.len() as u32;
+    edits.extend_from_slice(b"SIP/2.0 ");
+    edits.extend_from_slice(status.to_string().as_bytes());
+    edits.push(b' ');
+    let reason_at = edits.len() as u32;
+    edits.extend(
+        reason
+            .bytes()
+            .map(|byte| if byte.is_ascii_control() { b' ' } else { byte }),
+    );
+    let reason_end = edits.len() as u32;
+    edits.extend_from_slice(b"\r\n");
+    StartLine::Response {
         source: Source::Edits,
         line: Span {
             start: begin,
@@ -99,11 +110,10 @@ pub(super) fn status_line(at: usize, status: u16, reason: &str) -> (Vec<u8>, Sta
         },
         status,
         reason: Span {
-            start: reason_end - reason.len() as u32,
+            start: reason_at,
             end: reason_end,
         },
-    };
-    (line, start)
+    }
 }
 
 /// The phrases of RFC 3261 §21 and of the IANA registry; the class's for any other status.

@@ -10,6 +10,8 @@ use crate::uri::Uri;
 
 /// Bytes that edits of one message may hold, beyond the body.
 const EDITS_BYTES_MAX: usize = 1024 * 1024;
+/// Room made at the first edit: what a proxy adds to a message it forwards.
+const EDITS_BYTES_FIRST: usize = 512;
 /// Longest name of a header field.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -221,9 +223,7 @@ impl Message {
             return Err(MessageError::WrongKind);
         }
         self.reserve(reason.len() + 64)?;
-        let (line, start) = build::status_line(self.edits.len(), status, reason);
-        self.edits.extend_from_slice(&line);
-        self.start = start;
+        self.start = build::push_status_line(&mut self.edits, status, reason);
         self.state = State::Edited;
         Ok(())
     }
@@ -334,10 +334,12 @@ impl Message {
     /// Room for `more` bytes of edits.
     fn reserve(&mut self, more: usize) -> Result<(), MessageError> {
         if self.edits.len() + more > EDITS_BYTES_MAX {
-            Err(MessageError::TooLarge)
-        } else {
-            Ok(())
+            return Err(MessageError::TooLarge);
         }
+        if self.edits.capacity() == 0 {
+            self.edits.reserve(EDITS_BYTES_FIRST);
+        }
+        Ok(())
     }
 }
 

@@ -123,26 +123,54 @@ const COUNT: usize = ALL.len();
 const _: () = assert!(COUNT <= 128, "one bit for each name");
 const LEN_MAX: usize = 32;
 
-/// `ALL` by length, and where each length begins.
-const BY_LEN: ([HeaderName; COUNT], [u8; LEN_MAX + 2]) = by_len();
+/// The bit in which the cases of an ASCII letter differ.
+const CASE: u8 = 0x20;
 
-const fn by_len() -> ([HeaderName; COUNT], [u8; LEN_MAX + 2]) {
-    let mut order = [HeaderName::Via; COUNT];
-    let mut first = [0_u8; LEN_MAX + 2];
+/// A name with its first and last byte in lower case.
+#[derive(Clone, Copy)]
+struct Entry {
+    first: u8,
+    last: u8,
+    name: HeaderName,
+}
+
+impl Entry {
+    fn is(&self, name: &[u8]) -> bool {
+        let own = self.name.as_str().as_bytes();
+        // Nearly always as we write it ourselves, and that is the cheaper comparison.
+        own == name || own.eq_ignore_ascii_case(name)
+    }
+}
+
+/// All names by length, and where each length begins.
+static BY_LEN: ([Entry; COUNT], [u8; LEN_MAX + 2]) = by_len();
+
+const fn by_len() -> ([Entry; COUNT], [u8; LEN_MAX + 2]) {
+    let mut order = [Entry {
+        first: 0,
+        last: 0,
+        name: HeaderName::Via,
+    }; COUNT];
+    let mut begins = [0_u8; LEN_MAX + 2];
     let (mut len, mut next) = (0, 0);
     while len <= LEN_MAX + 1 {
-        first[len] = next as u8;
+        begins[len] = next as u8;
         let mut i = 0;
         while i < COUNT {
-            if NAMES[i].len() == len {
-                order[next] = ALL[i];
+            let name = NAMES[i].as_bytes();
+            if name.len() == len {
+                order[next] = Entry {
+                    first: name[0] | CASE,
+                    last: name[len - 1] | CASE,
+                    name: ALL[i],
+                };
                 next += 1;
             }
             i += 1;
         }
         len += 1;
     }
-    (order, first)
+    (order, begins)
 }
 
 /// The compact forms, by letter.
@@ -168,14 +196,16 @@ impl HeaderName {
             let index = letter.to_ascii_lowercase().checked_sub(b'a')?;
             return BY_LETTER.get(usize::from(index)).copied().flatten();
         }
-        let (order, first) = &BY_LEN;
-        let begin = usize::from(*first.get(name.len())?);
-        let end = usize::from(*first.get(name.len() + 1)?);
+        let (first, last) = (name.first()? | CASE, name.last()? | CASE);
+        let (order, begins) = &BY_LEN;
+        let begin = usize::from(*begins.get(name.len())?);
+        let end = usize::from(*begins.get(name.len() + 1)?);
+        // The ends tell nearly all names of one length apart.
         order
             .get(begin..end)?
             .iter()
-            .copied()
-            .find(|known| known.as_str().as_bytes().eq_ignore_ascii_case(name))
+            .find(|entry| entry.first == first && entry.last == last && entry.is(name))
+            .map(|entry| entry.name)
     }
 
     /// The long form in its canonical case.

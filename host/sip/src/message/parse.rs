@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::{
-    HeaderName, Line, Message, Source, Span, StartLine, State, check, read::parse_number,
-    text::is_token,
+    HeaderName, Line, Message, Source, Span, StartLine, State, check,
+    read::parse_number,
+    text::{is_token, token_len},
 };
 use crate::{limits::Limits, uri::Uri};
 
@@ -277,14 +278,16 @@ impl Parser<'_> {
             return self.note(Fault::TooManyHeaders);
         }
         let field = bytes.get(start..end).unwrap_or_default();
-        let Some(colon) = memchr::memchr(b':', field) else {
-            return self.note(Fault::HeaderField { line: number });
-        };
+        let (name, after) = field.split_at(token_len(field));
         // HCOLON allows white space before the colon (RFC 3261 §25.1).
-        let name = field.get(..colon).unwrap_or_default().trim_ascii_end();
-        if !is_token(name) || name.len() > NAME_BYTES_MAX {
+        let blanks = after
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || after.get(blanks) != Some(&b':') {
             return self.note(Fault::HeaderField { line: number });
         }
+        let colon = name.len() + blanks;
         let known = HeaderName::find(name);
         if let Some(known) = known {
             if self.seen & known.bit() & check::SINGLE != 0 {

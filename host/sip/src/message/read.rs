@@ -145,13 +145,13 @@ impl Message {
     /// The tag of From.
     #[must_use]
     pub fn from_tag(&self) -> Option<&str> {
-        self.from()?.tag()
+        NameAddr::split(self.raw(HeaderName::From)?).ok()?.tag()
     }
 
     /// The tag of To.
     #[must_use]
     pub fn to_tag(&self) -> Option<&str> {
-        self.to()?.tag()
+        NameAddr::split(self.raw(HeaderName::To)?).ok()?.tag()
     }
 
     /// Max-Forwards.

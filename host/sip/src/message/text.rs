@@ -9,32 +9,39 @@ pub(crate) const fn is_lws(byte: u8) -> bool {
 
 /// Without the linear white space around it.
 #[must_use]
-pub fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = bytes
-        && is_lws(*first)
-    {
-        bytes = rest;
-    }
-    while let [rest @ .., last] = bytes
-        && is_lws(*last)
-    {
-        bytes = rest;
-    }
-    bytes
+pub fn trim(bytes: &[u8]) -> &[u8] {
+    trim_end(trim_start(bytes))
 }
 
 /// `token` of RFC 3261 §25.1, at least one character.
 #[must_use]
 pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+    !bytes.is_empty() && token_len(bytes) == bytes.len()
 }
 
-pub(crate) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
+/// How many bytes at the start could be of a token.
+pub(crate) fn token_len(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .position(|&byte| !TOKEN[byte as usize])
+        .unwrap_or(bytes.len())
+}
+
+/// Looked up for nearly every byte of a message, hence a table.
+const TOKEN: [bool; 256] = token_bytes();
+
+const fn token_bytes() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+            );
+        byte += 1;
+    }
+    table
 }
 
 /// Joins folded lines with one space each (RFC 3261 §7.3.1); borrows what has none.
@@ -55,7 +62,7 @@ pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(joined)
 }
 
-fn trim_start(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_lws(*first)
     {
@@ -73,35 +80,34 @@ fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Splits at the first `separator` outside of quoted strings and angle brackets; the rest begins after it.
-pub(crate) fn split_once(value: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
-    match find_outside(value, separator) {
-        Some(at) => (&value[..at], Some(&value[at + 1..])),
-        None => (value, None),
-    }
+/// Splits text at the first `separator`, an ASCII byte.
+pub(crate) fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(separator, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Where `wanted` first stands outside of quoted strings and angle brackets.
 pub(crate) fn find_outside(value: &[u8], wanted: u8) -> Option<usize> {
-    let (mut quoted, mut angle, mut escaped) = (false, false, false);
-    for (at, &byte) in value.iter().enumerate() {
-        if quoted {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => quoted = false,
-                _ => {}
-            }
-        } else if angle {
-            angle = byte != b'>';
-        } else if byte == wanted {
-            return Some(at);
-        } else {
-            quoted = byte == b'"';
-            angle = byte == b'<';
+    let mut at = 0;
+    loop {
+        at += memchr::memchr3(wanted, b'"', b'<', value.get(at..)?)?;
+        at = match *value.get(at)? {
+            found if found == wanted => return Some(at),
+            b'"' => quote_end(value, at + 1)?,
+            _ => at + 1 + memchr::memchr(b'>', value.get(at..)?)?,
+        };
+    }
+}
+
+/// After the quote that closes the string whose content begins at `at`.
+fn quote_end(value: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr::memchr2(b'"', b'\\', value.get(at..)?)?;
+        match value.get(at)? {
+            b'"' => return Some(at + 1),
+            _ => at += 2,
         }
     }
-    None
 }
 
 /// The values of one header field: split at commas where its grammar is a list, trimmed. Empty values are passed over.
@@ -130,13 +136,13 @@ impl<'a> Iterator for Split<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         while let Some(rest) = self.rest.take() {
-            let (value, after) = if self.is_list {
-                split_once(rest, b',')
+            let comma = if self.is_list {
+                find_outside(rest, b',')
             } else {
-                (rest, None)
+                None
             };
-            self.rest = after;
-            let value = trim(value);
+            self.rest = comma.and_then(|comma| rest.get(comma + 1..));
+            let value = trim(comma.and_then(|comma| rest.get(..comma)).unwrap_or(rest));
             if !value.is_empty() || !self.is_list {
                 return Some(value);
             }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::UriError;
+use crate::message::{parse_number, trim};
 
 /// A host. Its `Display` is what stands in a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,20 +82,21 @@ impl fmt::Display for Host<'_> {
     }
 }
 
-/// `host:port` at the colon that is not in brackets.
-pub(super) fn split_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => {
-            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-            let port = port
-                .parse()
-                .ok()
-                .filter(|_| digits)
-                .ok_or(UriError("port"))?;
-            Ok((host, Some(port)))
-        }
-        Some(_) | None => Ok((text, None)),
-    }
+/// Splits `host:port`; white space may stand around both, as it may in a Via.
+pub(crate) fn split_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
+    // The colons of an IPv6 reference stand in its brackets.
+    let host_end = if text.starts_with('[') {
+        memchr::memchr(b']', text.as_bytes()).unwrap_or(0)
+    } else {
+        0
+    };
+    let after = text.as_bytes().get(host_end..).unwrap_or_default();
+    let Some(colon) = memchr::memchr(b':', after).map(|colon| host_end + colon) else {
+        return Ok((text, None));
+    };
+    let port = trim(text.as_bytes().get(colon + 1..).unwrap_or_default());
+    let port = parse_number(port).ok_or(UriError("port"))?;
+    Ok((text.get(..colon).unwrap_or_default().trim_end(), Some(port)))
 }
 
 #[cfg(test)]

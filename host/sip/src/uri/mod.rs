@@ -4,7 +4,7 @@
 //! URIs are compared.
 
 mod compare;
-mod host;
+pub(crate) mod host;
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub use self::{
     compare::{address_of_record, equivalent, unescape},
     host::Host,
 };
-use crate::header::Params;
+use crate::{header::Params, message::text::cut};
 
 /// Not a URI; says which part is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,16 +82,11 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// [`UriError`].
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
-        let (scheme, rest) = text.split_once(':').ok_or(UriError("scheme"))?;
+        let (scheme, rest) = cut(text, b':').ok_or(UriError("scheme"))?;
         if !is_scheme(scheme) {
             return Err(UriError("scheme"));
         }
-        // Spaces, controls, quotes and angle brackets would end the URI for whoever reads the message next.
-        if rest.is_empty()
-            || rest
-                .bytes()
-                .any(|byte| byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f))
-        {
+        if rest.is_empty() || rest.bytes().any(|byte| FORBIDDEN[byte as usize]) {
             return Err(UriError("URI"));
         }
         if scheme.eq_ignore_ascii_case("sip") {
@@ -99,7 +94,10 @@ impl<'a> Uri<'a> {
         } else if scheme.eq_ignore_ascii_case("sips") {
             SipUri::parse(Scheme::Sips, rest).map(Self::Sip)
         } else if scheme.eq_ignore_ascii_case("tel") {
-            let (number, params) = rest.split_once(';').unwrap_or((rest, ""));
+            let (number, params) = cut(rest, b';').unwrap_or((rest, ""));
+            if number.is_empty() {
+                return Err(UriError("number"));
+            }
             Ok(Self::Tel(TelUri {
                 number,
                 params: Params::new(params),
@@ -128,22 +126,20 @@ impl<'a> SipUri<'a> {
 
     fn parse(scheme: Scheme, rest: &'a str) -> Result<Self, UriError> {
         // `@` has to be escaped everywhere but after the user, and `?` and `;` may stand in the user unescaped.
-        let (userinfo, rest) = match rest.split_once('@') {
+        let (userinfo, rest) = match cut(rest, b'@') {
             Some((userinfo, rest)) => (Some(userinfo), rest),
             None => (None, rest),
         };
-        let (user, password) = match userinfo.map(|info| {
-            info.split_once(':')
-                .map_or((info, None), |(user, word)| (user, Some(word)))
-        }) {
+        let (user, password) = match userinfo
+            .map(|info| cut(info, b':').map_or((info, None), |(user, word)| (user, Some(word))))
+        {
             Some(("", _)) => return Err(UriError("user")),
             Some((user, password)) => (Some(user), password),
             None => (None, None),
         };
-        let (rest, headers) = rest
-            .split_once('?')
-            .map_or((rest, None), |(rest, headers)| (rest, Some(headers)));
-        let (hostport, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (rest, headers) =
+            cut(rest, b'?').map_or((rest, None), |(rest, headers)| (rest, Some(headers)));
+        let (hostport, params) = cut(rest, b';').unwrap_or((rest, ""));
         let (host, port) = host::split_port(hostport)?;
         Ok(Self {
             scheme,
@@ -176,6 +172,19 @@ impl fmt::Display for Scheme {
             Self::Sips => "sips",
         })
     }
+}
+
+/// Spaces, controls, quotes and angle brackets would end the URI for whoever reads the message next.
+const FORBIDDEN: [bool; 256] = forbidden_bytes();
+
+const fn forbidden_bytes() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f);
+        byte += 1;
+    }
+    table
 }
 
 fn is_scheme(scheme: &str) -> bool {
@@ -251,6 +260,7 @@ mod tests {
             "sip:a@[::1",
             "sip:a@h_\u{e9}",
             "tel:",
+            "tel:;x",
         ] {
             assert!(Uri::parse(wrong).is_err(), "{wrong}");
         }
