@@ -1,6 +1,7 @@
 //! From the configuration to rules that run. Every error names its rule and the remedy.
 
-use crate::config::{Config, HeaderTest, On, OneOrMany, RuleConfig, Status, When};
+use crate::config::{Config, HeaderTest, On, RuleConfig, When};
+use crate::list::List;
 use crate::rules::{Action, Condition, Edit, Rule, RuleSet, Slot, Test};
 use crate::template::{Field, Template};
 
@@ -42,7 +43,7 @@ pub(crate) fn compile(config: &Config) -> Result<Compiled, String> {
             None => format!("rule {}: {error}", index + 1),
         };
         check(rule).map_err(in_rule)?;
-        for on in rule.on.as_slice() {
+        for on in rule.on.iter() {
             let set = match on {
                 On::Register => &mut compiled.register,
                 On::Request => &mut compiled.request,
@@ -65,13 +66,13 @@ pub(crate) fn compile(config: &Config) -> Result<Compiled, String> {
 }
 
 fn check(rule: &RuleConfig) -> Result<(), String> {
-    if rule.on.as_slice().is_empty() {
+    if rule.on.is_empty() {
         return Err(
             "`on` is empty: name at least one of register, request, branch, response".into(),
         );
     }
-    let (removed, set, added) = (rule.remove.as_slice(), rule.set.keys(), rule.add.keys());
-    let mut edited = removed.iter().chain(set).chain(added).peekable();
+    let (removed, set, added) = (rule.remove.iter(), rule.set.keys(), rule.add.keys());
+    let mut edited = removed.chain(set).chain(added).peekable();
     if edited.peek().is_none() {
         return Err("it does nothing: give it `set`, `add` or `remove`".into());
     }
@@ -103,7 +104,7 @@ fn check_name(name: &str) -> Result<(), String> {
 fn compile_rule(rule: &RuleConfig, on: On, reads: &mut Vec<String>) -> Result<Rule, String> {
     let conditions = conditions(&rule.when, on, reads)?;
     let mut actions: Vec<Action> = Vec::new();
-    for header in rule.remove.as_slice() {
+    for header in rule.remove.iter() {
         actions.push(Action {
             edit: Edit::Remove,
             header: header.clone(),
@@ -142,9 +143,9 @@ fn template(value: &str, on: On, reads: &mut Vec<String>) -> Result<Template, St
 
 fn conditions(when: &When, on: On, reads: &mut Vec<String>) -> Result<Vec<Condition>, String> {
     let mut conditions = Vec::new();
-    let mut list = |values: &OneOrMany<String>, condition: fn(Vec<String>) -> Condition| {
-        if !values.as_slice().is_empty() {
-            conditions.push(condition(values.as_slice().to_vec()));
+    let mut list = |values: &List<String>, condition: fn(Vec<String>) -> Condition| {
+        if !values.is_empty() {
+            conditions.push(condition(values.to_vec()));
         }
     };
     list(&when.method, Condition::Method);
@@ -153,55 +154,22 @@ fn conditions(when: &When, on: On, reads: &mut Vec<String>) -> Result<Vec<Condit
     list(&when.from_domain, Condition::FromDomain);
     list(&when.to_domain, Condition::ToDomain);
     conditions.extend(when.in_dialog.map(Condition::InDialog));
-    if !when.status.as_slice().is_empty() {
+    if !when.status.is_empty() {
         if on != On::Response {
             return Err(
                 "`when.status` stands in a rule that is not on response alone: requests have none"
                     .into(),
             );
         }
-        conditions.push(Condition::Status(
-            when.status
-                .as_slice()
-                .iter()
-                .map(range)
-                .collect::<Result<_, _>>()?,
-        ));
+        conditions.push(Condition::Status(when.status.to_vec()));
     }
-    for test in when.header.as_slice() {
+    for test in when.header.iter() {
         conditions.push(Condition::Header(
             slot(&test.name, reads)?,
             header_test(test)?,
         ));
     }
     Ok(conditions)
-}
-
-/// `200`, `"200"`, `"4xx"`, `"400-499"`.
-fn range(status: &Status) -> Result<(u16, u16), String> {
-    let (low, high) = match status {
-        Status::Code(code) => (Some(*code), Some(*code)),
-        Status::Range(text) => match (text.strip_suffix("xx"), text.split_once('-')) {
-            (Some(class), _) => {
-                let class = class
-                    .parse::<u16>()
-                    .ok()
-                    .filter(|class| (1..=6).contains(class));
-                (
-                    class.map(|class| class * 100),
-                    class.map(|class| class * 100 + 99),
-                )
-            }
-            (None, Some((low, high))) => (low.trim().parse().ok(), high.trim().parse().ok()),
-            (None, None) => (text.parse().ok(), text.parse().ok()),
-        },
-    };
-    match (low, high) {
-        (Some(low), Some(high)) if 100 <= low && low <= high && high <= 699 => Ok((low, high)),
-        _ => Err(format!(
-            "`when.status` {status} is no status: write 486, \"4xx\" or \"400-499\""
-        )),
-    }
 }
 
 fn header_test(test: &HeaderTest) -> Result<Test, String> {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+use crate::list::List;
 
 /// `{"rules": […]}`.
 #[derive(Debug, Deserialize)]
@@ -20,12 +23,12 @@ pub(crate) struct RuleConfig {
     /// For error messages.
     #[serde(default)]
     pub(crate) name: Option<String>,
-    pub(crate) on: OneOrMany<On>,
+    pub(crate) on: List<On>,
     /// All of these must hold.
     #[serde(default)]
     pub(crate) when: When,
     #[serde(default)]
-    pub(crate) remove: OneOrMany<String>,
+    pub(crate) remove: List<String>,
     /// Field name to value; replaces every field of that name.
     #[serde(default)]
     pub(crate) set: BTreeMap<String, String>,
@@ -53,40 +56,69 @@ pub(crate) enum On {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct When {
     #[serde(default)]
-    pub(crate) method: OneOrMany<String>,
+    pub(crate) method: List<String>,
     /// "web", or the name of an upstream.
     #[serde(default)]
-    pub(crate) side: OneOrMany<String>,
+    pub(crate) side: List<String>,
     #[serde(default)]
     pub(crate) in_dialog: Option<bool>,
     /// `200`, `"4xx"` or `"400-499"`; in rules on responses alone.
     #[serde(default)]
-    pub(crate) status: OneOrMany<Status>,
+    pub(crate) status: List<Status>,
     #[serde(default)]
-    pub(crate) request_uri_prefix: OneOrMany<String>,
+    pub(crate) request_uri_prefix: List<String>,
     #[serde(default)]
-    pub(crate) from_domain: OneOrMany<String>,
+    pub(crate) from_domain: List<String>,
     #[serde(default)]
-    pub(crate) to_domain: OneOrMany<String>,
+    pub(crate) to_domain: List<String>,
     /// Of several, all must hold.
     #[serde(default)]
-    pub(crate) header: OneOrMany<HeaderTest>,
+    pub(crate) header: List<HeaderTest>,
 }
 
-/// One status code or a range of them.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Status {
-    Code(u16),
-    Range(String),
+/// One status code or a range of them, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) low: u16,
+    pub(crate) high: u16,
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => code.fmt(f),
-            Self::Range(range) => range.fmt(f),
-        }
+impl Status {
+    fn parse(text: &str) -> Option<Self> {
+        let (low, high) = match (text.strip_suffix("xx"), text.split_once('-')) {
+            (Some(class), _) => {
+                let hundreds = class.parse::<u16>().ok()?.checked_mul(100)?;
+                (hundreds, hundreds.checked_add(99)?)
+            }
+            (None, Some((low, high))) => (low.trim().parse().ok()?, high.trim().parse().ok()?),
+            (None, None) => (text.parse().ok()?, text.parse().ok()?),
+        };
+        (100 <= low && low <= high && high <= 699).then_some(Self { low, high })
+    }
+}
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StatusVisitor)
+    }
+}
+
+struct StatusVisitor;
+
+impl Visitor<'_> for StatusVisitor {
+    type Value = Status;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a status such as 486, \"4xx\" or \"400-499\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Status, E> {
+        Status::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, code: u64) -> Result<Status, E> {
+        Status::parse(&code.to_string())
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(code), &self))
     }
 }
 
@@ -105,27 +137,4 @@ pub(crate) struct HeaderTest {
     pub(crate) suffix: Option<String>,
     #[serde(default)]
     pub(crate) contains: Option<String>,
-}
-
-/// `"x"` or `["x", "y"]`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    pub(crate) fn as_slice(&self) -> &[T] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-}
-
-impl<T> Default for OneOrMany<T> {
-    fn default() -> Self {
-        Self::Many(Vec::new())
-    }
 }

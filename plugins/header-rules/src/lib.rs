@@ -13,6 +13,7 @@
 
 mod compile;
 mod config;
+mod list;
 mod rules;
 mod template;
 #[cfg(test)]

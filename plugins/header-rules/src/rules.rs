@@ -3,6 +3,7 @@
 
 use hookswitch_sdk::{EditError, Summary, uri};
 
+use crate::config::Status;
 use crate::template::Template;
 
 /// A header that rules read: an index into the names of its [`RuleSet`].
@@ -29,7 +30,7 @@ pub(crate) enum Condition {
     Method(Vec<String>),
     Side(Vec<String>),
     InDialog(bool),
-    Status(Vec<(u16, u16)>),
+    Status(Vec<Status>),
     RequestUriPrefix(Vec<String>),
     FromDomain(Vec<String>),
     ToDomain(Vec<String>),
@@ -159,7 +160,7 @@ impl Condition {
             Self::InDialog(wanted) => request.in_dialog == *wanted,
             Self::Status(ranges) => ranges
                 .iter()
-                .any(|(low, high)| (*low..=*high).contains(&status)),
+                .any(|range| (range.low..=range.high).contains(&status)),
             Self::RequestUriPrefix(prefixes) => prefixes
                 .iter()
                 .any(|prefix| request.request_uri.starts_with(prefix)),

@@ -222,7 +222,7 @@ fn errors_name_the_rule_and_the_remedy() {
         ),
         (
             r#"{"rules":[{"on":"response","when":{"status":"7xx"},"remove":"X"}]}"#,
-            "rule 1: `when.status` 7xx is no status: write 486, \"4xx\" or \"400-499\"",
+            "invalid value: string \"7xx\", expected a status such as 486, \"4xx\" or \"400-499\" at line 1 column 49",
         ),
         (
             r#"{"rules":[{"on":"request","when":{"header":{"name":"X"}},"remove":"X"}]}"#,
