@@ -1,0 +1,57 @@
+// Drives one Chromium for the Rust tests: a JSON request on each line of standard input, its JSON answer on a line of standard output.
+//   {"op":"open","page":"alice","url":"https://…"}        → {"ok":null}
+//   {"op":"eval","page":"alice","script":"phone.status()"} → {"ok":{…}}, a promise awaited
+//   {"op":"wait","page":"alice","script":"…","ms":9000}    → {"ok":value} once the script's value is truthy
+//   {"op":"close","page":"alice"}                          → {"ok":null}
+// Whatever fails is answered with {"error":"why"}. The end of the input ends Chromium.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const POLL_MS = 50;
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+  "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--ignore-certificate-errors",
+  "--allow-loopback-in-peer-connection", "--autoplay-policy=no-user-gesture-required", "--disable-features=WebRtcHideLocalIpsWithMdns",
+];
+
+const profile = await mkdtemp(join(tmpdir(), "hookswitch-chromium-"));
+const browser = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM, headless: true, args: FLAGS, ignoreHTTPSErrors: true,
+});
+const pages = new Map();
+
+const operations = {
+  async open({ page: name, url }) {
+    const page = await browser.newPage();
+    page.on("pageerror", (error) => process.stderr.write(`${name}: ${error.stack}\n`));
+    page.on("console", (message) => process.stderr.write(`${name}: ${message.text()}\n`));
+    pages.set(name, page);
+    await page.goto(url);
+    return null;
+  },
+  async eval({ page, script }) {
+    return pages.get(page).evaluate(script);
+  },
+  async wait({ page, script, ms }) {
+    const handle = await pages.get(page).waitForFunction(script, undefined, { timeout: ms, polling: POLL_MS });
+    return handle.jsonValue();
+  },
+  async close({ page }) {
+    await pages.get(page).close();
+    pages.delete(page);
+    return null;
+  },
+};
+
+process.stdout.write('{"ok":null}\n');
+for await (const line of createInterface({ input: process.stdin })) {
+  const request = JSON.parse(line);
+  const answer = await operations[request.op](request).then((ok) => ({ ok: ok ?? null }), (error) => ({ error: error.message }));
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+await browser.close();
+await rm(profile, { recursive: true, force: true, maxRetries: 5 });

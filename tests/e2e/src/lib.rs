@@ -1,0 +1,45 @@
+//! Real peers around a real hookswitch, on loopback: Chromium with SIP.js, and SIPp. For tests alone: whatever goes wrong here panics,
+//! and a test that panics prints the proxy's log and the ladder of what passed it.
+
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+pub mod browser;
+pub mod host;
+mod http;
+pub mod scenario;
+pub mod sipp;
+mod world;
+
+pub use browser::Phone;
+pub use host::Host;
+pub use sipp::Sipp;
+pub use world::{DOMAIN, World};
+
+use std::path::{Path, PathBuf};
+
+/// How long a peer may take for anything; a wait of this length is a failure.
+pub const PATIENCE_MS: u64 = 20_000;
+
+/// This folder.
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where cargo put the things that these tests need; the test's own executable lies in it too.
+fn built() -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    test.ancestors()
+        .nth(2)
+        .expect("target/debug above target/debug/deps/peers")
+        .to_path_buf()
+}
+
+/// `path`, if `cargo xtask test` has made it.
+fn made(path: PathBuf) -> PathBuf {
+    assert!(
+        path.exists(),
+        "there is no {}: `cargo xtask test` makes it before it runs these tests",
+        path.display()
+    );
+    path
+}

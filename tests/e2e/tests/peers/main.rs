@@ -1,0 +1,9 @@
+//! A browser, a SIP phone and hookswitch between them with both shipped policies.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod between_browsers;
+mod from_pbx;
+mod losses;
+mod reload;
+mod to_pbx;
