@@ -209,3 +209,76 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         .and_then(|()| fs::rename(&fresh, path))
         .with_context(|| format!("cannot write {}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use wit_component::DecodedWasm;
+    use wit_parser::{Resolve, WorldItem, WorldKey};
+
+    use super::*;
+
+    #[test]
+    fn components_export_the_hooks_that_they_override_and_no_other() {
+        let components = build(Selection::All).unwrap();
+        let names = |name: &str| -> (Vec<String>, Vec<String>) {
+            let file = format!("{name}.wasm");
+            let path = components
+                .iter()
+                .find(|path| path.ends_with(&file))
+                .unwrap();
+            match wit_component::decode(&fs::read(path).unwrap()).unwrap() {
+                DecodedWasm::Component(resolve, world) => {
+                    let world = &resolve.worlds[world];
+                    (
+                        interfaces(&resolve, &world.imports),
+                        interfaces(&resolve, &world.exports),
+                    )
+                }
+                DecodedWasm::WitPackage(..) => panic!("{name} is no component"),
+            }
+        };
+        let ours = |names: &[&str]| -> Vec<String> {
+            names
+                .iter()
+                .map(|name| format!("hookswitch:policy/{name}@0.1.0"))
+                .collect()
+        };
+        for (name, imports, exports) in [
+            (
+                "hello",
+                &["types", "message", "log"][..],
+                &["lifecycle", "request-hook"][..],
+            ),
+            (
+                "header-rules",
+                &["types", "message", "log"],
+                &[
+                    "lifecycle",
+                    "register-hook",
+                    "request-hook",
+                    "branch-hook",
+                    "response-hook",
+                ],
+            ),
+            (
+                "prefix-router",
+                &["types", "target", "log"],
+                &["lifecycle", "request-hook"],
+            ),
+        ] {
+            assert_eq!(names(name), (ours(imports), ours(exports)), "{name}");
+        }
+    }
+
+    fn interfaces<'a>(
+        resolve: &Resolve,
+        items: impl IntoIterator<Item = (&'a WorldKey, &'a WorldItem)>,
+    ) -> Vec<String> {
+        items
+            .into_iter()
+            .map(|(key, _)| resolve.name_world_key(key))
+            .collect()
+    }
+}
