@@ -1,0 +1,444 @@
+//! Networks that follow from a seed: who is there, what they do to one another, and what the network and the policies do to them.
+//!
+//! Fifteen seconds of life, then everybody hangs up, then the clock runs until nothing is left to happen.
+//! [`crate::invariants`] says what must hold afterwards.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hookswitch_sip::{
+    flow::UpstreamId,
+    proxy::io::{Hook, Target, TargetKind},
+};
+
+use crate::{
+    agent::{Ack, Agent, Answer, Cancelled, DialogState, Draft, Kind, to_uri},
+    invariants,
+    node::Node,
+    policy::{Act, Rule, When},
+    rng::Rng,
+    world::World,
+};
+
+/// Everything of interest happens before.
+const LIFE: Duration = Duration::from_secs(15);
+/// More steps than this are a storm.
+const STEPS_MAX: u64 = 50_000;
+/// Header field that names the user for whom a request is.
+pub const FOR: &str = "X-For";
+
+/// Runs the network of `seed`; returns it at rest with what broke, if anything did.
+#[must_use]
+pub fn run(seed: u64, ladder: Picture) -> (World, Vec<String>) {
+    let mut life = Life::new(seed, ladder);
+    let storm = life.live();
+    let mut broken = invariants::broken(&life.world, &life.restarts);
+    broken.extend(storm);
+    (life.world, broken)
+}
+
+/// Whether a run is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// For one seed.
+    Drawn,
+    /// For many.
+    Blank,
+}
+
+#[derive(Debug)]
+enum Move {
+    Register,
+    Call,
+    Message,
+    InDialog,
+    Cancel,
+    Answer { server: usize, status: u16 },
+    Leave,
+    Return,
+    Restart,
+    HangUp,
+}
+
+#[derive(Debug)]
+struct Life {
+    world: World,
+    rng: Rng,
+    agenda: BTreeMap<(Duration, u64), (usize, Move)>,
+    count: u64,
+    /// How many server transactions of each agent have their answers on the agenda.
+    seen: Vec<usize>,
+    restarts: Vec<Duration>,
+}
+
+impl Life {
+    fn new(seed: u64, ladder: Picture) -> Self {
+        let mut config = Node::default_config();
+        config.timers.call_idle = Duration::from_secs(300);
+        let mut rng = Rng::new(seed ^ 0xABCD);
+        let mut world = World::new(config, seed);
+        if ladder == Picture::Blank {
+            world.ladder.mute();
+        } else {
+            world.ladder.show_ended = true;
+            world.ladder.shown = vec!["CSeq".to_owned(), "Call-ID".to_owned()];
+        }
+        world.weather.latency = Duration::from_millis(1) + rng.duration(Duration::from_millis(20));
+        world.weather.jitter = rng.duration(Duration::from_millis(40));
+        world.weather.between_workers = rng.duration(Duration::from_millis(3));
+        world.weather.loss_percent = rng.below(11);
+        world.weather.twice_percent = rng.below(11);
+        world.oracles.delay_max = rng.duration(Duration::from_millis(60));
+        let mut life = Self {
+            world,
+            rng,
+            agenda: BTreeMap::new(),
+            count: 0,
+            seen: Vec::new(),
+            restarts: Vec::new(),
+        };
+        life.people();
+        life.policies();
+        life.plans();
+        life
+    }
+
+    fn people(&mut self) {
+        let proxy = "198.51.100.1:5060".parse().unwrap();
+        for index in 0..3 + self.rng.below(3) {
+            // Some share a user, so that calls fork.
+            let user = format!("u{}", self.rng.below(3));
+            let addr = format!("192.0.2.{}:40000", index + 1).parse().unwrap();
+            self.join(Agent::new(
+                &format!("web{index}"),
+                &user,
+                Kind::Browser,
+                addr,
+                proxy,
+            ));
+        }
+        for (name, user, addr) in [
+            ("pbx", "100", "203.0.113.10:5060"),
+            ("carrier", "200", "203.0.113.20:5060"),
+        ] {
+            self.join(Agent::new(
+                name,
+                user,
+                Kind::Udp,
+                addr.parse().unwrap(),
+                proxy,
+            ));
+        }
+    }
+
+    fn join(&mut self, mut agent: Agent) {
+        agent.habits.ack = Ack::AtOnce;
+        if self.rng.percent(30) {
+            agent.habits.cancelled = Cancelled::Ignores;
+        }
+        let index = self.world.join(agent);
+        self.seen.push(0);
+        self.plan(Duration::ZERO, index, Move::Register);
+    }
+
+    fn policies(&mut self) {
+        let elsewhere = |name: u16| {
+            let kind = TargetKind::Upstream(UpstreamId(name));
+            Act::Target(Target {
+                stage: 0,
+                kind,
+                uri: None,
+                next_hop: None,
+                headers: Vec::new(),
+            })
+        };
+        let choices = [
+            (Hook::Request, vec![Act::Reply(403)]),
+            (Hook::Request, vec![Act::Discard]),
+            (Hook::Request, vec![Act::Fault]),
+            (Hook::Request, vec![elsewhere(1)]),
+            (
+                Hook::Request,
+                vec![Act::Set("X-Seen".to_owned(), "yes".to_owned())],
+            ),
+            (Hook::Register, vec![Act::Reply(403)]),
+            (Hook::Branch, vec![Act::Skip]),
+            (Hook::Branch, vec![Act::Fault]),
+            (Hook::Response, vec![Act::Skip]),
+            (Hook::Response, vec![Act::Fault]),
+            (Hook::Failure, vec![elsewhere(1)]),
+            (Hook::Failure, vec![Act::Reply(480)]),
+        ];
+        for hook in [
+            Hook::Register,
+            Hook::Request,
+            Hook::Branch,
+            Hook::Response,
+            Hook::Failure,
+        ] {
+            if self.rng.percent(50) {
+                self.world.node.hooks = self.world.node.hooks.with(hook);
+            }
+        }
+        for _ in 0..self.rng.below(6) {
+            let (hook, acts) = self.rng.pick(&choices).clone();
+            let when = When::After(self.rng.duration(Duration::from_millis(800)));
+            let times = 1 + u32::try_from(self.rng.below(3)).unwrap();
+            self.world.oracles.rules.push(Rule {
+                hook,
+                method: None,
+                when,
+                acts,
+                times,
+            });
+        }
+    }
+
+    fn plans(&mut self) {
+        for agent in 0..self.world.agents.len() {
+            for _ in 0..1 + self.rng.below(3) {
+                let what = match self.rng.below(10) {
+                    0..5 => Move::Call,
+                    5..7 => Move::Message,
+                    7 => Move::Register,
+                    _ => Move::InDialog,
+                };
+                let at = Duration::from_secs(1) + self.rng.duration(LIFE - Duration::from_secs(5));
+                self.plan(at, agent, what);
+            }
+            if self.rng.percent(30) {
+                let at = Duration::from_secs(1) + self.rng.duration(LIFE);
+                self.plan(at, agent, Move::Cancel);
+            }
+            if self.rng.percent(25) {
+                let at = self.rng.duration(LIFE);
+                self.plan(at, agent, Move::Leave);
+            }
+            for pause in [0, 40, 80, 120] {
+                self.plan(LIFE + Duration::from_secs(pause), agent, Move::HangUp);
+            }
+        }
+        if self.rng.percent(15) {
+            let at = self.rng.duration(LIFE);
+            self.plan(at, 0, Move::Restart);
+        }
+    }
+
+    fn plan(&mut self, at: Duration, agent: usize, what: Move) {
+        self.count += 1;
+        self.agenda.insert((at, self.count), (agent, what));
+    }
+
+    fn soon(&mut self, within: Duration, agent: usize, what: Move) {
+        let at = self.world.now + self.rng.duration(within);
+        self.plan(at, agent, what);
+    }
+
+    /// Until nothing is left to happen; says so if that does not come.
+    fn live(&mut self) -> Option<String> {
+        for _ in 0..STEPS_MAX {
+            let planned = self.agenda.keys().next().copied();
+            match (self.world.next_event(), planned) {
+                (None, None) => return None,
+                (Some(at), None) => self.world.step(at),
+                (Some(at), Some((planned, _))) if at <= planned => self.world.step(at),
+                (_, Some(key)) => {
+                    self.world.now = self.world.now.max(key.0);
+                    if let Some((agent, what)) = self.agenda.remove(&key) {
+                        self.act(agent, what);
+                        self.world.flush();
+                    }
+                }
+            }
+            self.react();
+        }
+        Some(format!("a storm: more than {STEPS_MAX} steps"))
+    }
+
+    /// New requests get their answers onto the agenda.
+    fn react(&mut self) {
+        for agent in 0..self.world.agents.len() {
+            while self.seen[agent] < self.world.agents[agent].servers.len() {
+                let server = self.seen[agent];
+                self.seen[agent] += 1;
+                if self.world.agents[agent].servers[server].answered.is_none() {
+                    self.plan_answers(agent, server);
+                }
+            }
+        }
+    }
+
+    fn plan_answers(&mut self, agent: usize, server: usize) {
+        let invite = self.world.agents[agent].servers[server].request.method() == "INVITE";
+        if invite && self.rng.percent(80) {
+            self.soon(
+                Duration::from_millis(700),
+                agent,
+                Move::Answer {
+                    server,
+                    status: 180,
+                },
+            );
+        }
+        let status = match self.rng.below(20) {
+            0..12 => 200,
+            12..14 => 486,
+            14 => 404,
+            15 => 603,
+            16 => 503,
+            17 => 302,
+            // Nobody is at the phone.
+            _ if invite => return,
+            _ => 200,
+        };
+        let within = Duration::from_millis(if invite { 6_000 } else { 1_500 });
+        self.soon(within, agent, Move::Answer { server, status });
+    }
+
+    fn act(&mut self, index: usize, what: Move) {
+        let now = self.world.now;
+        match what {
+            Move::Register => {
+                if self.world.agents[index].kind == Kind::Browser
+                    && self.world.serials[index].is_some()
+                {
+                    self.world.agents[index].register(now, &[]);
+                }
+            }
+            Move::Call => self.begin(index, "INVITE"),
+            Move::Message => self.begin(index, "MESSAGE"),
+            Move::InDialog => self.in_dialog(index),
+            Move::Cancel => self.cancel_one(index),
+            Move::Answer { server, status } => {
+                let agent = &mut self.world.agents[index];
+                if agent.servers[server].answered.is_none() {
+                    let body = if status == 200 {
+                        "answer".to_owned()
+                    } else {
+                        String::new()
+                    };
+                    agent.answer(
+                        now,
+                        server,
+                        &Answer {
+                            status,
+                            body,
+                            ..Answer::default()
+                        },
+                    );
+                }
+            }
+            Move::Leave => {
+                if self.world.agents[index].kind == Kind::Browser {
+                    self.world
+                        .ladder
+                        .note(now, &format!("{} is gone", self.world.agents[index].name));
+                    self.world.disconnect(index);
+                    self.soon(Duration::from_secs(3), index, Move::Return);
+                }
+            }
+            Move::Return => {
+                self.world.connect(index);
+                self.act(index, Move::Register);
+            }
+            Move::Restart => {
+                self.world.ladder.note(now, "the proxy restarts");
+                self.world.restart();
+                self.restarts.push(now);
+                for agent in 0..self.world.agents.len() {
+                    self.soon(Duration::from_secs(2), agent, Move::Return);
+                }
+            }
+            Move::HangUp => self.hang_up(index),
+        }
+    }
+
+    fn begin(&mut self, index: usize, method: &str) {
+        let user = match self.rng.below(4) {
+            0 => "100".to_owned(),
+            user => format!("u{}", user - 1),
+        };
+        let agent = &mut self.world.agents[index];
+        if agent.kind == Kind::Browser && self.world.serials[index].is_none() || agent.user == user
+        {
+            return;
+        }
+        let body = if self.rng.percent(70) {
+            "a body".to_owned()
+        } else {
+            String::new()
+        };
+        let (uri, extra) = (to_uri(&user), vec![(FOR.to_owned(), user)]);
+        agent.begin(
+            self.world.now,
+            &Draft {
+                method: method.to_owned(),
+                to: uri.clone(),
+                uri,
+                extra,
+                body,
+            },
+        );
+    }
+
+    fn in_dialog(&mut self, index: usize) {
+        let method = *self.rng.pick(&["BYE", "INFO", "INVITE", "MESSAGE"]);
+        let confirmed = |agent: &Agent| {
+            agent
+                .dialogs
+                .iter()
+                .rposition(|d| d.state == DialogState::Confirmed)
+        };
+        if self.world.agents[index].kind == Kind::Browser && self.world.serials[index].is_none() {
+            return;
+        }
+        if let Some(dialog) = confirmed(&self.world.agents[index]) {
+            let body = if method == "INVITE" {
+                "offer".to_owned()
+            } else {
+                String::new()
+            };
+            let draft = Draft {
+                method: method.to_owned(),
+                body,
+                ..Draft::default()
+            };
+            self.world.agents[index].begin_in_dialog(self.world.now, dialog, &draft);
+        }
+    }
+
+    fn cancel_one(&mut self, index: usize) {
+        let agent = &mut self.world.agents[index];
+        let pending = agent.clients.iter().rposition(|c| {
+            c.request.method() == "INVITE"
+                && c.end.is_none()
+                && c.provisional.is_some()
+                && c.cancelled_at.is_none()
+        });
+        if let Some(pending) = pending {
+            agent.cancel(self.world.now, pending, &[]);
+        }
+    }
+
+    fn hang_up(&mut self, index: usize) {
+        let now = self.world.now;
+        if self.world.agents[index].kind == Kind::Browser && self.world.serials[index].is_none() {
+            return;
+        }
+        let agent = &mut self.world.agents[index];
+        for client in 0..agent.clients.len() {
+            let c = &agent.clients[client];
+            if c.request.method() == "INVITE" && c.end.is_none() && c.cancelled_at.is_none() {
+                agent.cancel(now, client, &[]);
+            }
+        }
+        for dialog in 0..agent.dialogs.len() {
+            if agent.dialogs[dialog].state == DialogState::Confirmed {
+                let draft = Draft {
+                    method: "BYE".to_owned(),
+                    ..Draft::default()
+                };
+                agent.begin_in_dialog(now, dialog, &draft);
+            }
+        }
+    }
+}

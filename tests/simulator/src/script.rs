@@ -1,0 +1,467 @@
+//! The language of ladders: one line, one thing that somebody does; then the network comes to rest, and the next line follows.
+//!
+//! ```text
+//! registered alice bob               join and register, unseen
+//! show Route Via body ended asks     what each line of the ladder shows beside method and Request-URI
+//! alice INVITE bob + X-Test: yes     a new call to bob's address of record, with a header field; ` - Name` takes one away
+//! bob 180                            answers the newest request that waits
+//! bob 200 tag=x nosdp                with this To tag, without a body
+//! alice ACK & bob BYE                both in one instant
+//! alice INFO                         without a target: in the newest dialog; `#1` names the first
+//! alice resend INVITE                the same bytes again
+//! alice cancels / ignores CANCEL     habits: 487 after CANCEL or not
+//! advance 500ms
+//! lose proxy pbx 2                   the next two packets from the proxy to pbx vanish
+//! policy request INVITE hold; reply 403
+//! store hold / now / 300ms           media likewise, and: media refuse 488, media replace TEXT
+//! release                            lets go of all that is held
+//! close alice / reconnect alice / restart / drain / gauges
+//! ```
+
+use std::time::Duration;
+
+use expect_test::Expect;
+use hookswitch_sip::{
+    flow::UpstreamId,
+    proxy::{
+        ProxyConfig,
+        io::{Hook, Hooks, StageTimeouts, Target, TargetKind},
+    },
+};
+
+use crate::{
+    agent::{Ack, Agent, Answer, Cancelled, Draft, Kind, to_uri},
+    node::{Node, UPSTREAMS},
+    policy::{Act, MediaAct, Rule, When},
+    world::World,
+};
+
+/// Runs `script` and compares the ladder.
+#[allow(clippy::needless_pass_by_value)]
+pub fn check(script: &str, expect: Expect) {
+    check_with(|_| {}, script, expect);
+}
+
+/// As [`check`], with another configuration of the proxy.
+#[allow(clippy::needless_pass_by_value)]
+pub fn check_with(configure: impl FnOnce(&mut ProxyConfig), script: &str, expect: Expect) {
+    let mut config = Node::default_config();
+    configure(&mut config);
+    let mut world = World::new(config, 1);
+    for line in script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        for command in line.split(" & ") {
+            run(&mut world, command);
+        }
+        world.settle();
+    }
+    let wrongs: String = world
+        .agents
+        .iter()
+        .flat_map(|a| &a.wrongs)
+        .map(|wrong| format!("WRONG {wrong}\n"))
+        .collect();
+    expect.assert_eq(&(world.ladder.text() + &wrongs));
+}
+
+/// Name, user, transport, address.
+const CAST: [(&str, &str, Kind, &str); 13] = [
+    ("alice", "alice", Kind::Browser, "192.0.2.1:40001"),
+    ("bob", "bob", Kind::Browser, "192.0.2.2:40002"),
+    ("bob2", "bob", Kind::Browser, "192.0.2.3:40003"),
+    ("bob3", "bob", Kind::Browser, "192.0.2.4:40004"),
+    ("carol", "carol", Kind::Browser, "192.0.2.5:40005"),
+    ("dave", "dave", Kind::Browser, "192.0.2.6:40006"),
+    ("alice2", "alice", Kind::Browser, "192.0.2.7:40007"),
+    ("pbx", "100", Kind::Udp, "203.0.113.10:5060"),
+    ("carrier", "200", Kind::Udp, "203.0.113.20:5060"),
+    ("small", "300", Kind::Udp, "203.0.113.30:5060"),
+    ("mallory", "mallory", Kind::Udp, "192.0.2.66:5060"),
+    ("phone", "phone", Kind::Udp, "192.0.2.70:5060"),
+    ("nat", "nat", Kind::Udp, "192.0.2.77:61000"),
+];
+const PROXY_UDP: &str = "198.51.100.1:5060";
+
+fn run(world: &mut World, command: &str) {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    match words.as_slice() {
+        ["registered", names @ ..] => registered(world, names),
+        ["show", what @ ..] => what.iter().for_each(|what| show(world, what)),
+        ["advance", time] => world.advance(duration(time)),
+        ["lose", from, to, count] => world.doomed.push((
+            from.to_string(),
+            to.to_string(),
+            count.parse().expect("a count"),
+        )),
+        ["policy", "off"] => {
+            world.oracles.rules.clear();
+            world.node.hooks = Hooks::default();
+        }
+        ["policy", ..] => policy(world, command.trim_start_matches("policy ")),
+        ["store", when] => world.oracles.store = when_of(when),
+        ["media", "refuse", status] => {
+            world.oracles.media_act = MediaAct::Refuse(status.parse().expect("a status"))
+        }
+        ["media", "replace", text @ ..] => {
+            world.oracles.media_act = MediaAct::Replace(text.join(" "))
+        }
+        ["media", when] => world.oracles.media = when_of(when),
+        ["release"] => world.release(),
+        ["restart"] => {
+            world.ladder.note(world.now, "the proxy restarts");
+            world.restart();
+        }
+        ["drain"] => world.drain(),
+        ["gauges"] => {
+            let gauges = world.node.gauges();
+            world.ladder.note(world.now, &format!("{gauges:?}"));
+        }
+        ["close", name] => {
+            let agent = agent(world, name);
+            world.ladder.note(world.now, &format!("{name} is gone"));
+            world.disconnect(agent);
+        }
+        ["reconnect", name] => {
+            let agent = agent(world, name);
+            world.connect(agent);
+            world.ladder.mute();
+            world.agents[agent].register(world.now, &[]);
+            world.settle();
+            world.ladder.speak();
+            world
+                .ladder
+                .note(world.now, &format!("{name} is back and registered"));
+        }
+        [name, ..] => {
+            let agent = agent(world, name);
+            act(world, agent, command.trim_start_matches(name).trim());
+        }
+        [] => {}
+    }
+}
+
+fn registered(world: &mut World, names: &[&str]) {
+    world.ladder.mute();
+    for name in names {
+        let agent = agent(world, name);
+        if world.agents[agent].kind == Kind::Browser {
+            world.agents[agent].register(world.now, &[]);
+        }
+    }
+    world.settle();
+    world.ladder.unmute(world.now);
+    world.ended.clear();
+}
+
+/// Joins with its first mention.
+fn agent(world: &mut World, name: &str) -> usize {
+    if let Some(known) = world.agents.iter().position(|a| a.name == name) {
+        return known;
+    }
+    let (_, user, kind, addr) = CAST
+        .iter()
+        .find(|cast| cast.0 == name)
+        .unwrap_or_else(|| panic!("who is {name}?"));
+    let addr = addr.parse().expect("the cast's addresses are good");
+    let mut agent = Agent::new(
+        name,
+        user,
+        *kind,
+        addr,
+        PROXY_UDP.parse().expect("the proxy's too"),
+    );
+    if name == "nat" {
+        agent.sent_by = "10.0.0.7:5060".to_owned();
+    }
+    world.join(agent)
+}
+
+fn show(world: &mut World, what: &str) {
+    match what {
+        "ended" => world.ladder.show_ended = true,
+        "asks" => world.ladder.show_asks = true,
+        header => world.ladder.shown.push(header.to_owned()),
+    }
+}
+
+fn act(world: &mut World, index: usize, command: &str) {
+    let now = world.now;
+    let (command, extra) = split_extra(command);
+    let mut words: Vec<&str> = command.split_whitespace().collect();
+    let verb = words.remove(0);
+    let mut take = |word: &str| {
+        words
+            .iter()
+            .position(|w| *w == word)
+            .map(|at| words.remove(at))
+            .is_some()
+    };
+    let no_sdp = take("nosdp");
+    let tag = words
+        .iter()
+        .find_map(|w| w.strip_prefix("tag="))
+        .map(str::to_owned);
+    let body_text = words
+        .iter()
+        .find_map(|w| w.strip_prefix("body="))
+        .map(str::to_owned);
+    let nth = words
+        .iter()
+        .find_map(|w| w.strip_prefix('#'))
+        .map(|n| n.parse::<usize>().expect("a number") - 1);
+    words.retain(|w| !w.starts_with("tag=") && !w.starts_with('#') && !w.starts_with("body="));
+    let agent = &mut world.agents[index];
+    let body = |kind: &str, name: &str| match &body_text {
+        Some(text) => text.clone(),
+        None if no_sdp => String::new(),
+        None => format!("{kind} of {name}"),
+    };
+    if let Ok(status) = verb.parse::<u16>() {
+        let server = match nth {
+            Some(nth) => nth,
+            None => agent
+                .unanswered(words.first().copied())
+                .or(agent.servers.len().checked_sub(1))
+                .unwrap_or(usize::MAX),
+        };
+        if server >= agent.servers.len() {
+            let name = agent.name.clone();
+            return world
+                .ladder
+                .note(now, &format!("{name} has nothing to answer with {status}"));
+        }
+        let invite =
+            agent.servers[server].request.method() == "INVITE" && (status == 200 || status == 183);
+        let body = if invite {
+            body("answer", &agent.name)
+        } else {
+            String::new()
+        };
+        return agent.answer(
+            now,
+            server,
+            &Answer {
+                status,
+                tag,
+                extra,
+                body,
+            },
+        );
+    }
+    match (verb, words.as_slice()) {
+        ("ACK", []) => {
+            let owed = agent
+                .dialogs
+                .iter()
+                .rposition(|d| d.unacknowledged.is_some());
+            let text = body_text.unwrap_or_default();
+            match nth.or(owed) {
+                Some(dialog) => agent.acknowledge(dialog, &text),
+                None => world.ladder.note(now, "there is nothing to acknowledge"),
+            }
+        }
+        ("CANCEL", []) => {
+            let invite = agent
+                .clients
+                .iter()
+                .rposition(|c| c.request.method() == "INVITE")
+                .expect("an INVITE to cancel");
+            agent.cancel(now, invite, &extra);
+        }
+        ("REGISTER", []) => drop(agent.register(now, &extra)),
+        ("resend", [method]) => {
+            let client = agent
+                .clients
+                .iter()
+                .rposition(|c| c.request.method() == *method)
+                .expect("such a request");
+            agent.resend(client);
+        }
+        ("ignores", ["CANCEL"]) => agent.habits.cancelled = Cancelled::Ignores,
+        ("acks", ["at", "once"]) => agent.habits.ack = Ack::AtOnce,
+        ("raw", text) => {
+            let text = text.join(" ").replace("\\r\\n", "\r\n");
+            world.send_raw(index, text.into());
+        }
+        (method, []) => {
+            let Some(dialog) = nth.or(agent.latest_dialog()) else {
+                return world
+                    .ladder
+                    .note(now, &format!("there is no dialog for {method}"));
+            };
+            let body = if method == "INVITE" {
+                body("offer", &agent.name)
+            } else {
+                body_text.unwrap_or_default()
+            };
+            agent.begin_in_dialog(
+                now,
+                dialog,
+                &Draft {
+                    method: method.to_owned(),
+                    extra,
+                    body,
+                    ..Draft::default()
+                },
+            );
+        }
+        (method, [target]) => {
+            let body = if method == "INVITE" {
+                body("offer", &agent.name)
+            } else {
+                body_text.unwrap_or_default()
+            };
+            let uri = to_uri(target);
+            agent.begin(
+                now,
+                &Draft {
+                    method: method.to_owned(),
+                    to: uri.clone(),
+                    uri,
+                    extra,
+                    body,
+                },
+            );
+        }
+        _ => panic!("{verb} what?"),
+    }
+}
+
+/// `INVITE bob + A: b - C` is `INVITE bob` with A set and C removed.
+fn split_extra(command: &str) -> (&str, Vec<(String, String)>) {
+    let mut parts = command.split(" + ");
+    let first = parts.next().unwrap_or_default();
+    let (head, removed) = match first.split_once(" - ") {
+        Some((head, removed)) => (
+            head,
+            removed
+                .split_whitespace()
+                .map(|name| (name.to_owned(), String::new()))
+                .collect(),
+        ),
+        None => (first, Vec::new()),
+    };
+    let added = parts.map(|part| {
+        part.split_once(": ")
+            .unwrap_or_else(|| panic!("`Name: value`, not {part}"))
+    });
+    (
+        head,
+        removed
+            .into_iter()
+            .chain(added.map(|(name, value)| (name.to_owned(), value.to_owned())))
+            .collect(),
+    )
+}
+
+fn duration(text: &str) -> Duration {
+    let at = text.find(|c: char| !c.is_ascii_digit()).expect("a unit");
+    let number = text[..at].parse().expect("a number");
+    match &text[at..] {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "min" => Duration::from_secs(number * 60),
+        unit => panic!("unit {unit}?"),
+    }
+}
+
+fn when_of(text: &str) -> When {
+    match text {
+        "hold" => When::Held,
+        "now" => When::Now,
+        time => When::After(duration(time)),
+    }
+}
+
+/// `request INVITE hold once; reply 403`
+fn policy(world: &mut World, text: &str) {
+    let mut words = text.split_whitespace().peekable();
+    let hook = match words.next() {
+        Some("register") => Hook::Register,
+        Some("request") => Hook::Request,
+        Some("branch") => Hook::Branch,
+        Some("response") => Hook::Response,
+        Some("failure") => Hook::Failure,
+        other => panic!("hook {other:?}?"),
+    };
+    let is_method = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase());
+    let method = words.next_if(is_method).map(str::to_owned);
+    let mut rule = Rule {
+        hook,
+        method,
+        when: When::Now,
+        acts: Vec::new(),
+        times: u32::MAX,
+    };
+    for act in words
+        .collect::<Vec<_>>()
+        .join(" ")
+        .split(';')
+        .map(str::trim)
+    {
+        match act.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["once"] => rule.times = 1,
+            ["hold"] => rule.when = When::Held,
+            ["after", time] => rule.when = When::After(duration(time)),
+            words => rule.acts.push(act_of(words)),
+        }
+    }
+    world.node.hooks = world.node.hooks.with(hook);
+    world.oracles.rules.insert(0, rule);
+}
+
+fn act_of(words: &[&str]) -> Act {
+    let stage = |text: &str| text.parse().expect("a stage");
+    let target = |kind, stage| Target {
+        stage,
+        kind,
+        uri: None,
+        next_hop: None,
+        headers: Vec::new(),
+    };
+    match words {
+        ["pass"] => Act::Pass,
+        ["reply", status] => Act::Reply(status.parse().expect("a status")),
+        ["discard"] => Act::Discard,
+        ["skip"] => Act::Skip,
+        ["fault"] => Act::Fault,
+        ["from", uri] => Act::SetFrom((*uri).to_owned()),
+        ["to", uri] => Act::SetTo((*uri).to_owned()),
+        ["uri", uri] => Act::SetUri((*uri).to_owned()),
+        ["status", status] => Act::Status(status.parse().expect("a status")),
+        ["target", "upstream", name, s] => {
+            let index = UPSTREAMS
+                .iter()
+                .position(|upstream| upstream.0 == *name)
+                .expect("an upstream");
+            Act::Target(target(
+                TargetKind::Upstream(UpstreamId(u16::try_from(index).expect("few"))),
+                stage(s),
+            ))
+        }
+        ["target", "uri", uri, s] => {
+            Act::Target(target(TargetKind::Uri((*uri).to_owned()), stage(s)))
+        }
+        ["target", "registered", uri, s] => {
+            Act::Target(target(TargetKind::Registered((*uri).to_owned()), stage(s)))
+        }
+        ["timeouts", s, first, no_answer] => {
+            let time = |text: &str| (text != "-").then(|| duration(text));
+            let (first_response, no_answer) = (time(first), time(no_answer));
+            Act::Timeouts(StageTimeouts {
+                stage: stage(s),
+                first_response,
+                no_answer,
+            })
+        }
+        ["call", key, value] => Act::CallAttribute((*key).to_owned(), (*value).to_owned()),
+        ["show-call", key] => Act::ShowCallAttribute((*key).to_owned()),
+        ["set", name, value @ ..] => {
+            Act::Set(name.trim_end_matches(':').to_owned(), value.join(" "))
+        }
+        other => panic!("a policy cannot {other:?}"),
+    }
+}

@@ -1,0 +1,138 @@
+//! Who may import whom: `sip`, `policy` and `media` know nothing of each other, `server` knows all three, nobody knows `server`,
+//! and a plugin knows the SDK alone.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use hookswitch_tidy::{files, root};
+
+/// What each package of ours may depend on, among ours. A package that is not here must be added with its arrows.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("hookswitch-sip", &[]),
+    ("hookswitch-policy", &[]),
+    ("hookswitch-media", &[]),
+    (
+        "hookswitch",
+        &["hookswitch-sip", "hookswitch-policy", "hookswitch-media"],
+    ),
+    ("hookswitch-simulator", &["hookswitch-sip"]),
+    ("hookswitch-tidy", &[]),
+    ("xtask", &["hookswitch-sip"]),
+    ("hookswitch-sdk-macros", &[]),
+    ("hookswitch-sdk", &["hookswitch-sdk-macros"]),
+];
+
+/// Packages below these folders are policies: all of them know the SDK and one another's testing help, nothing of the host.
+const PLUGINS: &[&str] = &["plugins", "examples"];
+const PLUGIN_KNOWS: &[&str] = &["hookswitch-sdk", "hookswitch-sdk-macros"];
+
+/// Our dependencies of every kind, by the name of the package that has them.
+fn arrows() -> BTreeMap<String, (String, Vec<String>)> {
+    let manifests = [
+        "host",
+        "plugin-sdk",
+        "plugins",
+        "tests",
+        "examples",
+        "xtask",
+    ]
+    .into_iter();
+    let manifests = manifests
+        .filter(|folder| root().join(folder).is_dir())
+        .flat_map(|folder| files(folder, "Cargo.toml"));
+    manifests.filter_map(|path| arrows_of(&path)).collect()
+}
+
+fn arrows_of(path: &Path) -> Option<(String, (String, Vec<String>))> {
+    let manifest: toml::Table = fs::read_to_string(root().join(path))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let name = manifest.get("package")?.get("name")?.as_str()?.to_owned();
+    let targets = manifest
+        .get("target")
+        .and_then(|t| t.as_table())
+        .into_iter()
+        .flat_map(|t| t.values());
+    let tables = targets
+        .filter_map(|target| target.as_table())
+        .chain([&manifest]);
+    let kinds = ["dependencies", "dev-dependencies", "build-dependencies"];
+    let keys = tables.flat_map(|table| {
+        kinds
+            .iter()
+            .filter_map(|kind| table.get(*kind)?.as_table())
+            .flat_map(|deps| deps.keys())
+    });
+    let ours = keys
+        .filter(|key| key.starts_with("hookswitch") || *key == "xtask")
+        .cloned()
+        .collect();
+    Some((name, (path.to_string_lossy().into_owned(), ours)))
+}
+
+#[test]
+fn imports_follow_the_arrows() {
+    let arrows = arrows();
+    let mut wrong = Vec::new();
+    for (name, (path, imports)) in &arrows {
+        let plugin = PLUGINS.iter().any(|folder| path.starts_with(folder));
+        let allowed = match ARROWS.iter().find(|(package, _)| package == name) {
+            Some((_, allowed)) => *allowed,
+            None if plugin => PLUGIN_KNOWS,
+            None => {
+                wrong.push(format!("{name} ({path}) has no arrows here"));
+                continue;
+            }
+        };
+        let local = |import: &&String| {
+            plugin
+                && arrows
+                    .get(*import)
+                    .is_some_and(|(path, _)| path.starts_with("plugins"))
+        };
+        let strangers = imports
+            .iter()
+            .filter(|import| !allowed.contains(&import.as_str()) && !local(import));
+        wrong.extend(strangers.map(|import| format!("{name} ({path}) must not know {import}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_core_of_sip_has_no_io_and_no_wasm() {
+    let manifest: toml::Table = fs::read_to_string(root().join("host/sip/Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let dependencies: Vec<&String> = manifest["dependencies"]
+        .as_table()
+        .unwrap()
+        .keys()
+        .collect();
+    for banned in [
+        "tokio", "wasmtime", "socket2", "hyper", "rustls", "tracing", "rand",
+    ] {
+        assert!(
+            dependencies.iter().all(|name| !name.starts_with(banned)),
+            "host/sip must not know {banned}"
+        );
+    }
+}
+
+#[test]
+fn every_package_of_the_workspace_is_here() {
+    let names = arrows();
+    for package in [
+        "hookswitch-sip",
+        "hookswitch-policy",
+        "hookswitch-media",
+        "hookswitch",
+        "xtask",
+    ] {
+        assert!(
+            names.contains_key(package),
+            "{package} was not found: this test looks in the wrong place"
+        );
+    }
+}
