@@ -17,6 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("hookswitch-simulator", &["hookswitch-sip"]),
     ("hookswitch-tidy", &[]),
+    ("hookswitch-load", &[]),
+    ("hookswitch-e2e", &[]),
     ("xtask", &["hookswitch-sip"]),
     ("hookswitch-sdk-macros", &[]),
     ("hookswitch-sdk", &["hookswitch-sdk-macros"]),
