@@ -23,6 +23,30 @@ pub enum HookName {
     Failure,
 }
 
+impl HookName {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Connect,
+        Self::Register,
+        Self::Request,
+        Self::Branch,
+        Self::Response,
+        Self::Failure,
+    ];
+
+    /// Its interface in the contract.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Self::Connect => "connect-hook",
+            Self::Register => "register-hook",
+            Self::Request => "request-hook",
+            Self::Branch => "branch-hook",
+            Self::Response => "response-hook",
+            Self::Failure => "failure-hook",
+        }
+    }
+}
+
 /// Why an edit was refused; `edit-error` of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EditError {
@@ -237,6 +261,20 @@ pub enum Hook {
     Response(u16),
     /// Every stage failed, best with this status.
     Failure(u16),
+}
+
+impl Hook {
+    /// Which one it is.
+    pub fn name(&self) -> HookName {
+        match self {
+            Self::Connect(_) => HookName::Connect,
+            Self::Register => HookName::Register,
+            Self::Request => HookName::Request,
+            Self::Branch(_) => HookName::Branch,
+            Self::Response(_) => HookName::Response,
+            Self::Failure(_) => HookName::Failure,
+        }
+    }
 }
 
 /// `upgrade` of the contract.

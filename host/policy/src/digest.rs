@@ -9,6 +9,11 @@ use sha2::{Digest as _, Sha256};
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
+    /// Of the bytes alone: what `sha256sum` says.
+    pub(crate) fn plain(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
     /// Of these parts, each with its length before it, so that no two lists of parts look alike.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();

@@ -16,17 +16,32 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+mod bindings;
+mod breaker;
+mod budget;
 mod cache;
+mod chain;
 pub mod context;
+mod contract;
+mod decision;
 mod digest;
 mod engine;
+mod fault;
 mod generation;
+mod imports;
+mod instance;
+mod journal;
+mod load;
+mod loader;
 mod policies;
+mod policy;
 mod runner;
 mod slow_lane;
 pub mod spec;
 pub mod status;
 mod ticker;
+mod version;
+mod watch;
 
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use generation::Generation;

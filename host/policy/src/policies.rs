@@ -1,19 +1,55 @@
 //! All policies of a host: loads them, watches their files, and swaps in what changed.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Sender},
+    },
+    thread,
+};
 
 use arc_swap::ArcSwap;
 
 use crate::{
     engine::Engine,
     generation::Generation,
+    loader::Loader,
+    policy::Policy,
     spec::PolicySpec,
-    status::{Draining, PolicyStatus},
+    status::{Counters, Draining, PolicyStatus, State},
+    version::Version,
+    watch::Signal,
 };
 
-/// All policies of a host.
+/// All policies of a host. Dropping it ends the watching; generations that are held go on.
 pub struct Policies {
-    current: ArcSwap<Generation>,
+    shared: Arc<Shared>,
+    signals: Sender<Signal>,
+}
+
+/// What the loader and the readers of the status share.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) current: ArcSwap<Generation>,
+    pub(crate) draining: Mutex<Vec<Arc<Generation>>>,
+}
+
+/// One policy and where its newest files stand.
+pub(crate) struct Entry {
+    pub(crate) policy: Arc<Policy>,
+    progress: Mutex<LoadProgress>,
+}
+
+/// Of the newest files seen.
+#[derive(Clone, Copy)]
+pub(crate) struct LoadProgress {
+    pub(crate) state: State,
+    pub(crate) reload_ms: u64,
+    pub(crate) reloads: u64,
+    pub(crate) refused: u64,
 }
 
 /// Every policy that cannot be loaded, and why.
@@ -21,6 +57,166 @@ pub struct Policies {
 pub struct StartError {
     /// Name and reason of each.
     pub faults: Vec<(String, String)>,
+}
+
+impl Policies {
+    /// Loads all of them, then watches their files until this is dropped. Blocks while they are compiled: a component of some KB
+    /// takes milliseconds, an interpreter with its library seconds, unless the cache has it.
+    ///
+    /// # Errors
+    /// All that is wrong with any of them; then none serves.
+    pub fn start(engine: &Engine, specs: Vec<PolicySpec>) -> Result<Arc<Self>, StartError> {
+        let faults = duplicates(&specs);
+        if !faults.is_empty() {
+            return Err(StartError { faults });
+        }
+        let shared = Arc::new(Shared::new(engine.clone(), specs));
+        let (signals, received) = mpsc::channel();
+        let (started, result) = mpsc::channel();
+        let (theirs, to_watch) = (shared.clone(), signals.clone());
+        let spawned = thread::Builder::new()
+            .name("policy-loader".into())
+            .spawn(move || {
+                let mut loader = Loader::new(theirs);
+                let loaded = loader.start();
+                let go_on = loaded.is_ok();
+                // An error says that the caller is gone, and with it the sender of signals.
+                let _ = started.send(loaded);
+                if go_on {
+                    loader.run(to_watch, &received);
+                }
+            });
+        let failed = |reason: String| StartError {
+            faults: vec![("(all)".into(), reason)],
+        };
+        spawned.map_err(|error| failed(format!("cannot start a thread: {error}")))?;
+        result
+            .recv()
+            .map_err(|_| failed("the loader ended early".into()))??;
+        Ok(Arc::new(Self { shared, signals }))
+    }
+
+    /// The generation for a new transaction.
+    pub fn current(&self) -> Arc<Generation> {
+        self.shared.current.load_full()
+    }
+
+    /// Each policy as it is now, in the order of configuration.
+    pub fn status(&self) -> Vec<PolicyStatus> {
+        let current = self.current();
+        self.shared
+            .entries
+            .iter()
+            .zip(current.versions())
+            .map(|(entry, version)| entry.status(version))
+            .collect()
+    }
+
+    /// Generations that only old transactions hold.
+    pub fn draining(&self) -> Vec<Draining> {
+        let draining = self.shared.lock_draining();
+        // One holder is the list itself.
+        draining
+            .iter()
+            .map(|old| Draining {
+                generation: old.number(),
+                holders: Arc::strong_count(old) - 1,
+            })
+            .collect()
+    }
+
+    /// Looks at every file now, as if each had changed.
+    pub fn reload(&self) {
+        // An error says that the loader ended, which it does with the last of `self` only.
+        let _ = self.signals.send(Signal::Rescan);
+    }
+}
+
+impl Drop for Policies {
+    fn drop(&mut self) {
+        let _ = self.signals.send(Signal::Stop);
+    }
+}
+
+impl Shared {
+    fn new(engine: Engine, specs: Vec<PolicySpec>) -> Self {
+        let entries = specs
+            .into_iter()
+            .map(|spec| Entry::new(Policy::new(spec, engine.workers())))
+            .collect();
+        let current = ArcSwap::from_pointee(Generation::new(0, Vec::new()));
+        Self {
+            engine,
+            entries,
+            current,
+            draining: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn lock_draining(&self) -> MutexGuard<'_, Vec<Arc<Generation>>> {
+        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn new(policy: Policy) -> Self {
+        let progress = LoadProgress {
+            state: State::Seen,
+            reload_ms: 0,
+            reloads: 0,
+            refused: 0,
+        };
+        Self {
+            policy: Arc::new(policy),
+            progress: Mutex::new(progress),
+        }
+    }
+
+    pub(crate) fn lock_progress(&self) -> MutexGuard<'_, LoadProgress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn status(&self, version: &Version) -> PolicyStatus {
+        let (policy, spec) = (&self.policy, self.policy.spec());
+        let progress = *self.lock_progress();
+        let counters = Counters {
+            reloads: progress.reloads,
+            reloads_refused: progress.refused,
+            ..policy.counters()
+        };
+        PolicyStatus {
+            name: spec.name.clone(),
+            place: spec.place,
+            tenant: spec.tenant.clone(),
+            isolation: spec.isolation,
+            state: progress.state,
+            digest: version.digests.component.to_string(),
+            version: version.digests.whole.to_string(),
+            generation: version.generation,
+            hooks: version.hooks.iter().collect(),
+            active_since: version.active_since,
+            reload_ms: progress.reload_ms,
+            last_error: policy.last_error(),
+            circuit: policy.circuit(),
+            in_flight: policy.hooks_in_flight(),
+            counters,
+        }
+    }
+}
+
+fn duplicates(specs: &[PolicySpec]) -> Vec<(String, String)> {
+    let mut names = BTreeSet::new();
+    let repeated = specs
+        .iter()
+        .filter(|spec| !names.insert(spec.name.as_str()));
+    repeated
+        .map(|spec| {
+            (
+                spec.name.clone(),
+                "there is another policy of this name".to_owned(),
+            )
+        })
+        .collect()
 }
 
 impl fmt::Display for StartError {
@@ -34,34 +230,3 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-impl Policies {
-    /// Loads all of them, then watches their files until this is dropped.
-    ///
-    /// # Errors
-    /// All that is wrong with any of them; then none serves.
-    pub fn start(engine: &Engine, specs: Vec<PolicySpec>) -> Result<Arc<Self>, StartError> {
-        let _ = (engine, specs);
-        Ok(Arc::new(Self {
-            current: ArcSwap::from_pointee(Generation::empty()),
-        }))
-    }
-
-    /// The generation for a new transaction.
-    pub fn current(&self) -> Arc<Generation> {
-        self.current.load_full()
-    }
-
-    /// Each policy as it is now, in the order of configuration.
-    pub fn status(&self) -> Vec<PolicyStatus> {
-        Vec::new()
-    }
-
-    /// Generations that only old transactions hold.
-    pub fn draining(&self) -> Vec<Draining> {
-        Vec::new()
-    }
-
-    /// Looks at every file now, as if each had changed.
-    pub fn reload(&self) {}
-}

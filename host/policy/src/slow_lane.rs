@@ -27,13 +27,18 @@ impl PendingRun {
     pub(crate) fn new(run: Pin<Box<dyn Future<Output = Finished> + Send>>) -> Self {
         Self(run)
     }
+
+    /// Without waiting for what wakes it.
+    pub(crate) fn poll_once(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
+        self.0.as_mut().poll(context)
+    }
 }
 
 impl Future for PendingRun {
     type Output = Finished;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
-        self.0.as_mut().poll(context)
+        self.poll_once(context)
     }
 }
 

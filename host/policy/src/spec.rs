@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::context::Hook;
+use crate::context::HookName;
 
 /// One policy of the chain. [`PolicySpec::new`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -142,15 +142,15 @@ impl Default for FailureModes {
 
 impl FailureModes {
     /// The mode for a hook, in a dialog or not.
-    pub fn of(&self, hook: &Hook, in_dialog: bool) -> FailureMode {
+    pub fn of(&self, hook: HookName, in_dialog: bool) -> FailureMode {
         match hook {
-            Hook::Connect(_) => self.connect,
-            Hook::Register => self.register,
-            Hook::Request if in_dialog => self.in_dialog,
-            Hook::Request => self.request,
-            Hook::Branch(_) => self.branch,
-            Hook::Response(_) => self.response,
-            Hook::Failure(_) => self.failure,
+            HookName::Connect => self.connect,
+            HookName::Register => self.register,
+            HookName::Request if in_dialog => self.in_dialog,
+            HookName::Request => self.request,
+            HookName::Branch => self.branch,
+            HookName::Response => self.response,
+            HookName::Failure => self.failure,
         }
     }
 }

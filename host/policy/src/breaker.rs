@@ -1,0 +1,169 @@
+//! Stops running a policy that fails again and again: after some failures in a row it is left alone for a while, then one trial
+//! decides. Each failed trial doubles the pause.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use crate::status::Circuit;
+
+/// Failures in a row that open the circuit.
+pub(crate) const FAILURES_IN_A_ROW_MAX: u32 = 10;
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_DOUBLINGS_MAX: u32 = 5;
+
+/// Lock-free: `open_until` is 0 while the policy runs.
+pub(crate) struct Breaker {
+    start: Instant,
+    open_until_ms: AtomicU64,
+    failures: AtomicU32,
+    pauses: AtomicU32,
+}
+
+/// A run that was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permit {
+    /// The circuit is closed.
+    Ordinary,
+    /// The one run that decides whether it closes.
+    Trial,
+}
+
+impl Breaker {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            open_until_ms: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+            pauses: AtomicU32::new(0),
+        }
+    }
+
+    /// `None`: it is not to run now.
+    pub(crate) fn permit(&self) -> Option<Permit> {
+        match self.open_until_ms.load(Relaxed) {
+            0 => Some(Permit::Ordinary),
+            until => self.permit_at(until, self.now_ms()),
+        }
+    }
+
+    /// A trial moves the end of the pause: if nothing comes of it, another may follow.
+    fn permit_at(&self, until_ms: u64, now_ms: u64) -> Option<Permit> {
+        if now_ms < until_ms {
+            return None;
+        }
+        let next_ms = now_ms + self.pause_ms();
+        self.open_until_ms
+            .compare_exchange(until_ms, next_ms, Relaxed, Relaxed)
+            .ok()
+            .map(|_| Permit::Trial)
+    }
+
+    pub(crate) fn succeeded(&self, permit: Permit) {
+        match permit {
+            Permit::Ordinary if self.failures.load(Relaxed) == 0 => {}
+            Permit::Ordinary => self.failures.store(0, Relaxed),
+            Permit::Trial => self.reset(),
+        }
+    }
+
+    pub(crate) fn failed(&self, permit: Permit) {
+        match permit {
+            Permit::Trial => self.open(),
+            Permit::Ordinary if self.open_until_ms.load(Relaxed) != 0 => {} // began before it opened
+            Permit::Ordinary => {
+                if self.failures.fetch_add(1, Relaxed) + 1 >= FAILURES_IN_A_ROW_MAX {
+                    self.open();
+                }
+            }
+        }
+    }
+
+    /// A new version starts with a clean slate.
+    pub(crate) fn reset(&self) {
+        self.failures.store(0, Relaxed);
+        self.pauses.store(0, Relaxed);
+        self.open_until_ms.store(0, Relaxed);
+    }
+
+    pub(crate) fn state(&self) -> Circuit {
+        match self.open_until_ms.load(Relaxed) {
+            0 => Circuit::Closed,
+            until if self.now_ms() < until => Circuit::Open,
+            _ => Circuit::HalfOpen,
+        }
+    }
+
+    fn open(&self) {
+        self.open_until_ms
+            .store(self.now_ms() + self.pause_ms(), Relaxed);
+        self.pauses.fetch_add(1, Relaxed);
+    }
+
+    fn pause_ms(&self) -> u64 {
+        let doublings = self.pauses.load(Relaxed).min(PAUSE_DOUBLINGS_MAX);
+        u64::try_from(PAUSE_MIN.as_millis()).unwrap_or(u64::MAX) << doublings
+    }
+
+    /// Never 0, which means closed.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed_often() -> Breaker {
+        let breaker = Breaker::new();
+        (0..FAILURES_IN_A_ROW_MAX).for_each(|_| breaker.failed(Permit::Ordinary));
+        breaker
+    }
+
+    #[test]
+    fn opens_after_failures_in_a_row_only() {
+        let breaker = Breaker::new();
+        for _ in 1..FAILURES_IN_A_ROW_MAX {
+            breaker.failed(Permit::Ordinary);
+        }
+        breaker.succeeded(Permit::Ordinary);
+        breaker.failed(Permit::Ordinary);
+        assert_eq!(
+            (breaker.permit(), breaker.state()),
+            (Some(Permit::Ordinary), Circuit::Closed)
+        );
+        let breaker = failed_often();
+        assert_eq!((breaker.permit(), breaker.state()), (None, Circuit::Open));
+    }
+
+    #[test]
+    fn one_trial_after_the_pause_decides() {
+        let breaker = failed_often();
+        let until = breaker.open_until_ms.load(Relaxed);
+        assert_eq!(breaker.permit_at(until, until - 1), None);
+        assert_eq!(breaker.permit_at(until, until), Some(Permit::Trial));
+        let moved = breaker.open_until_ms.load(Relaxed);
+        assert_eq!(breaker.permit_at(moved, until), None, "one trial at a time");
+        breaker.succeeded(Permit::Trial);
+        assert_eq!(
+            (breaker.permit(), breaker.state()),
+            (Some(Permit::Ordinary), Circuit::Closed)
+        );
+    }
+
+    #[test]
+    fn each_failed_trial_doubles_the_pause_up_to_a_limit() {
+        let breaker = failed_often();
+        let pauses: Vec<u64> = (0..7)
+            .map(|_| {
+                breaker.failed(Permit::Trial);
+                breaker.pause_ms()
+            })
+            .collect();
+        assert_eq!(pauses, [1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000]);
+    }
+}

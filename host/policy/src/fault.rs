@@ -1,0 +1,61 @@
+//! Why a call of a hook failed.
+
+use thiserror::Error;
+
+/// A failed call. Its text reaches the log and the status; the failure mode decides about the message.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Fault {
+    /// The policy said so itself; its instance is kept.
+    #[error("fault {code}: {detail}")]
+    Reported { code: String, detail: String },
+    /// The guest trapped.
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// It used more CPU than `cpu_ms_max`.
+    #[error("ran longer than cpu-ms-max = {0}")]
+    Cpu(u64),
+    /// It did not return within `wall_ms_max`.
+    #[error("did not return within wall-ms-max = {0}")]
+    Wall(u64),
+    /// It wanted more memory than `memory_bytes_max` and then trapped.
+    #[error("needs more memory than memory-bytes-max = {0}")]
+    Memory(usize),
+    /// No instance could be made, or it refused its configuration.
+    #[error("no instance: {0}")]
+    Instance(String),
+    /// It decided what the contract does not allow.
+    #[error("decided what it may not: {0}")]
+    Decision(String),
+    /// `hooks_in_flight_max` calls are under way.
+    #[error("more than hooks-in-flight-max = {0} at once")]
+    InFlight(u32),
+    /// It failed too often in a row.
+    #[error("not run: it failed too often in a row")]
+    CircuitOpen,
+}
+
+/// What a fault says about the health of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It ran as it should, even if it reported a fault: that may be the message's.
+    Sound,
+    /// It counts towards opening the circuit.
+    Broken,
+    /// It was not run.
+    NotRun,
+}
+
+impl Fault {
+    pub(crate) fn health(&self) -> Health {
+        match self {
+            Self::Reported { .. } => Health::Sound,
+            Self::Trap(_)
+            | Self::Cpu(_)
+            | Self::Wall(_)
+            | Self::Memory(_)
+            | Self::Instance(_)
+            | Self::Decision(_) => Health::Broken,
+            Self::InFlight(_) | Self::CircuitOpen => Health::NotRun,
+        }
+    }
+}

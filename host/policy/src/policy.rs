@@ -1,0 +1,287 @@
+//! A policy over all its versions: what the operator said about it, how it fares, and how many of its hooks run.
+
+use std::{
+    array,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Instant, SystemTime},
+};
+
+use crate::{
+    breaker::{Breaker, Permit},
+    context::HookName,
+    fault::{Fault, Health},
+    spec::{Grants, Limits, PolicySpec},
+    status::{Circuit, Counters, LastError},
+};
+
+/// Lines of the host about failures of one policy, each second.
+const FAULT_LINES_PER_SECOND_MAX: u32 = 5;
+
+/// Lives as long as the host.
+pub(crate) struct Policy {
+    spec: PolicySpec,
+    breaker: Breaker,
+    in_flight: AtomicU32,
+    slow: AtomicU32,
+    workers: Box<[Tally]>,
+    log: LineRate,
+    fault_log: LineRate,
+    last_error: Mutex<Option<LastError>>,
+}
+
+/// One worker's sums, on cache lines of their own.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct Tally {
+    calls: [AtomicU64; 6],
+    call_ns: AtomicU64,
+    slow: AtomicU64,
+    pub(crate) instances_made: AtomicU64,
+    pub(crate) instances_retired: AtomicU64,
+    reported: AtomicU64,
+    traps: AtomicU64,
+    timeouts: AtomicU64,
+    memory: AtomicU64,
+    instantiations: AtomicU64,
+    decisions: AtomicU64,
+    in_flight: AtomicU64,
+    circuit_open: AtomicU64,
+}
+
+/// So many lines in each second.
+#[derive(Default)]
+struct LineRate {
+    second: AtomicU64,
+    lines: AtomicU32,
+    dropped: AtomicU64,
+}
+
+/// One call under way.
+pub(crate) struct InFlight<'a> {
+    policy: &'a Policy,
+    pub(crate) permit: Permit,
+}
+
+/// One call that did not end in its first poll.
+pub(crate) struct Slow<'a>(&'a Policy);
+
+impl Policy {
+    pub(crate) fn new(spec: PolicySpec, workers: usize) -> Self {
+        Self {
+            spec,
+            breaker: Breaker::new(),
+            in_flight: AtomicU32::new(0),
+            slow: AtomicU32::new(0),
+            workers: (0..workers).map(|_| Tally::default()).collect(),
+            log: LineRate::default(),
+            fault_log: LineRate::default(),
+            last_error: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &PolicySpec {
+        &self.spec
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.spec.limits
+    }
+
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.spec.grants
+    }
+
+    pub(crate) fn may_log(&self) -> bool {
+        self.log.take(self.spec.limits.log_lines_per_second_max)
+    }
+
+    pub(crate) fn circuit(&self) -> Circuit {
+        self.breaker.state()
+    }
+
+    pub(crate) fn hooks_in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Is a call of it spinning or waiting somewhere? Then another had better not try its luck on a worker.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow.load(Relaxed) > 0
+    }
+
+    pub(crate) fn slow(&self) -> Slow<'_> {
+        self.slow.fetch_add(1, Relaxed);
+        Slow(self)
+    }
+
+    /// Leave to call it now.
+    pub(crate) fn begin(&self) -> Result<InFlight<'_>, Fault> {
+        let in_flight_max = self.spec.limits.hooks_in_flight_max;
+        if self.in_flight.fetch_add(1, Relaxed) >= in_flight_max {
+            self.in_flight.fetch_sub(1, Relaxed);
+            return Err(Fault::InFlight(in_flight_max));
+        }
+        match self.breaker.permit() {
+            Some(permit) => Ok(InFlight {
+                policy: self,
+                permit,
+            }),
+            None => {
+                self.in_flight.fetch_sub(1, Relaxed);
+                Err(Fault::CircuitOpen)
+            }
+        }
+    }
+
+    pub(crate) fn tally(&self, worker: usize) -> &Tally {
+        // Runners number themselves below the count of workers.
+        &self.workers[worker % self.workers.len()]
+    }
+
+    /// A fault, for the sums, the status and the log.
+    pub(crate) fn note(&self, worker: usize, hook: HookName, fault: &Fault) {
+        self.tally(worker).fault(fault).fetch_add(1, Relaxed);
+        if fault.health() == Health::NotRun {
+            return;
+        }
+        if self.fault_log.take(FAULT_LINES_PER_SECOND_MAX) {
+            tracing::warn!(policy = self.name(), hook = hook.interface(), %fault, "policy failed");
+        }
+        self.set_last_error(format!("{}: {fault}", hook.interface()));
+    }
+
+    pub(crate) fn set_last_error(&self, text: String) {
+        let error = LastError {
+            text,
+            at: SystemTime::now(),
+        };
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(crate) fn last_error(&self) -> Option<LastError> {
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A new version serves: what the one before did is forgotten.
+    pub(crate) fn renewed(&self) {
+        self.breaker.reset();
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Sums over all workers; reloads are counted elsewhere.
+    pub(crate) fn counters(&self) -> Counters {
+        let mut counters = Counters {
+            log_lines_dropped: self.log.dropped.load(Relaxed),
+            ..Counters::default()
+        };
+        self.workers
+            .iter()
+            .for_each(|tally| tally.add_to(&mut counters));
+        counters
+    }
+}
+
+impl InFlight<'_> {
+    /// What came of it, for the circuit.
+    pub(crate) fn ended(&self, fault: Option<&Fault>) {
+        match fault.map_or(Health::Sound, Fault::health) {
+            Health::Sound => self.policy.breaker.succeeded(self.permit),
+            Health::Broken => self.policy.breaker.failed(self.permit),
+            Health::NotRun => {}
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.policy.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Slow<'_> {
+    fn drop(&mut self) {
+        self.0.slow.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Tally {
+    pub(crate) fn called(&self, hook: HookName, began: Instant) {
+        self.calls[hook as usize].fetch_add(1, Relaxed);
+        let ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.call_ns.fetch_add(ns, Relaxed);
+    }
+
+    pub(crate) fn slow(&self) {
+        self.slow.fetch_add(1, Relaxed);
+    }
+
+    fn fault(&self, fault: &Fault) -> &AtomicU64 {
+        match fault {
+            Fault::Reported { .. } => &self.reported,
+            Fault::Trap(_) => &self.traps,
+            Fault::Cpu(_) | Fault::Wall(_) => &self.timeouts,
+            Fault::Memory(_) => &self.memory,
+            Fault::Instance(_) => &self.instantiations,
+            Fault::Decision(_) => &self.decisions,
+            Fault::InFlight(_) => &self.in_flight,
+            Fault::CircuitOpen => &self.circuit_open,
+        }
+    }
+
+    fn add_to(&self, counters: &mut Counters) {
+        let calls: [u64; 6] = array::from_fn(|hook| self.calls[hook].load(Relaxed));
+        for hook in HookName::ALL {
+            *counters.calls.entry(hook).or_default() += calls[hook as usize];
+        }
+        counters.call_ns += self.call_ns.load(Relaxed);
+        counters.slow += self.slow.load(Relaxed);
+        counters.instances_made += self.instances_made.load(Relaxed);
+        counters.instances_retired += self.instances_retired.load(Relaxed);
+        for (sum, part) in [
+            (&mut counters.reported, &self.reported),
+            (&mut counters.traps, &self.traps),
+            (&mut counters.timeouts, &self.timeouts),
+            (&mut counters.memory, &self.memory),
+            (&mut counters.instantiations, &self.instantiations),
+            (&mut counters.decisions, &self.decisions),
+            (&mut counters.in_flight, &self.in_flight),
+            (&mut counters.circuit_open, &self.circuit_open),
+        ] {
+            let part = part.load(Relaxed);
+            *sum += part;
+            counters.faults += part;
+        }
+    }
+}
+
+impl LineRate {
+    fn take(&self, lines_per_second_max: u32) -> bool {
+        let second = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        if self.second.swap(second, Relaxed) != second {
+            self.lines.store(0, Relaxed);
+        }
+        let free = self.lines.fetch_add(1, Relaxed) < lines_per_second_max;
+        if !free {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+        free
+    }
+}

@@ -1,0 +1,220 @@
+//! One version of a policy: a component and its configuration, and the instances that stand ready for each worker.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Instant, SystemTime},
+};
+
+use crate::{
+    budget::{Budget, within},
+    decision::{Rules, Step},
+    digest::Digest,
+    engine::Engine,
+    fault::Fault,
+    instance::{Argument, Blueprint, Call, Instance},
+    journal::Journal,
+    policy::Policy,
+    runner::HookSet,
+    spec::Isolation,
+};
+
+/// Instances that stand ready for one worker. One is enough but for calls that did not end at once.
+const IDLE_MAX: usize = 4;
+
+/// Shared by the generations that have it.
+pub(crate) struct Version {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) digests: Digests,
+    pub(crate) hooks: HookSet,
+    pub(crate) runtime: Runtime,
+    /// The number of the generation that brought it.
+    pub(crate) generation: u64,
+    pub(crate) active_since: SystemTime,
+    engine: Engine,
+    blueprint: Blueprint,
+    idle: Box<[Idle]>,
+}
+
+/// What tells versions apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digests {
+    /// Of the component's file.
+    pub(crate) component: Digest,
+    /// Of component, configuration and grants.
+    pub(crate) whole: Digest,
+}
+
+/// What its calls need around them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// Nothing: no import waits.
+    None,
+    /// A tokio runtime: WASI can sleep.
+    Tokio,
+}
+
+/// One worker's, on a cache line of its own. The lock is taken by another thread only when a slow call gives its instance back.
+#[derive(Default)]
+#[repr(align(128))]
+struct Idle(Mutex<Vec<Instance>>);
+
+/// What a version is made of.
+pub(crate) struct Parts {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) digests: Digests,
+    pub(crate) hooks: HookSet,
+    pub(crate) runtime: Runtime,
+    pub(crate) generation: u64,
+    pub(crate) blueprint: Blueprint,
+}
+
+impl Version {
+    pub(crate) fn new(engine: Engine, parts: Parts) -> Self {
+        let idle = (0..engine.workers()).map(|_| Idle::default()).collect();
+        let Parts {
+            policy,
+            digests,
+            hooks,
+            runtime,
+            generation,
+            blueprint,
+        } = parts;
+        let active_since = SystemTime::now();
+        Self {
+            policy,
+            digests,
+            hooks,
+            runtime,
+            generation,
+            active_since,
+            engine,
+            blueprint,
+            idle,
+        }
+    }
+
+    /// Makes one instance and lets it take its configuration; the first worker will use it.
+    pub(crate) async fn self_test(&self) -> Result<(), Fault> {
+        let instance = self.make(0).await?;
+        self.give_back(0, instance);
+        Ok(())
+    }
+
+    /// Calls a hook. The journal comes back with the edits of the call in it, whatever came of it.
+    pub(crate) async fn call(
+        &self,
+        worker: usize,
+        call: &Call,
+        journal: Box<Journal>,
+    ) -> (Box<Journal>, Result<Step, Fault>) {
+        let in_flight = match self.policy.begin() {
+            Ok(in_flight) => in_flight,
+            Err(fault) => return (journal, Err(fault)),
+        };
+        let began = Instant::now();
+        let (journal, result) = self.call_instance(worker, call, journal).await;
+        self.policy.tally(worker).called(call.hook(), began);
+        in_flight.ended(result.as_ref().err());
+        (journal, result)
+    }
+
+    async fn call_instance(
+        &self,
+        worker: usize,
+        call: &Call,
+        journal: Box<Journal>,
+    ) -> (Box<Journal>, Result<Step, Fault>) {
+        let mut instance = match self.check_out(worker).await {
+            Ok(instance) => instance,
+            Err(fault) => return (journal, Err(fault)),
+        };
+        instance.lend(journal);
+        let limits = self.policy.limits();
+        let budget = Budget {
+            cpu_ms_max: limits.cpu_ms_max,
+            wall_ms_max: limits.wall_ms_max,
+        };
+        let slow = || {
+            self.policy.tally(worker).slow();
+            self.policy.slow()
+        };
+        let returned = within(budget, slow, instance.call(call)).await;
+        let journal = instance.take_back();
+        let answer = match returned {
+            // Both leave the store unusable: the instance ends here.
+            Err(fault) => return (journal, Err(fault)),
+            Ok(Err(error)) => return (journal, Err(instance.trap(&error))),
+            Ok(Ok(answer)) => answer,
+        };
+        self.give_back(worker, instance);
+        let rules = Rules {
+            names: journal.names.as_ref(),
+            body_bytes_max: limits.body_bytes_max,
+            status: status(call),
+        };
+        let step = match answer {
+            Ok(answer) => rules.step(answer),
+            Err(fault) => Err(Fault::Reported {
+                code: fault.code,
+                detail: fault.detail,
+            }),
+        };
+        (journal, step)
+    }
+
+    async fn check_out(&self, worker: usize) -> Result<Instance, Fault> {
+        self.engine.ticker().touch();
+        let ready = match self.policy.spec().isolation {
+            Isolation::Reuse => self.lock_idle(worker).pop(),
+            Isolation::Message => None,
+        };
+        match ready {
+            Some(instance) => Ok(instance),
+            None => self.make(worker).await,
+        }
+    }
+
+    async fn make(&self, worker: usize) -> Result<Instance, Fault> {
+        let ms_max = self.policy.limits().configure_ms_max;
+        let budget = Budget {
+            cpu_ms_max: ms_max,
+            wall_ms_max: ms_max,
+        };
+        let made = within(
+            budget,
+            || self.policy.slow(),
+            self.blueprint.instantiate(&self.policy, worker),
+        )
+        .await;
+        made.unwrap_or_else(|_| {
+            Err(Fault::Instance(format!(
+                "not configured within configure-ms-max = {ms_max}"
+            )))
+        })
+    }
+
+    fn give_back(&self, worker: usize, instance: Instance) {
+        if self.policy.spec().isolation == Isolation::Message || instance.is_spent() {
+            return;
+        }
+        let mut idle = self.lock_idle(worker);
+        if idle.len() < IDLE_MAX {
+            idle.push(instance);
+        }
+    }
+
+    fn lock_idle(&self, worker: usize) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        // Runners number themselves below the count of workers.
+        self.idle[worker % self.idle.len()]
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn status(call: &Call) -> u16 {
+    match call.argument {
+        Argument::Response(status) | Argument::Failure(status) => status,
+        Argument::Connect(_) | Argument::Register | Argument::Request | Argument::Branch(_) => 0,
+    }
+}
