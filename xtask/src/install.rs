@@ -1,4 +1,4 @@
-//! Installs what a fresh Debian machine lacks, and says so first. Never touches rustup, never downloads but through apt, npm and pip.
+//! Installs what a fresh Debian machine lacks, and says so first. Never touches rustup.
 
 use std::{
     io::{IsTerminal, Write},
@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::shell::{self, is_ci, run, which};
+use crate::{
+    plugins,
+    shell::{self, is_ci, run, which},
+};
 
 /// A program and the Debian packages that bring it.
 pub(crate) struct Need {
@@ -74,7 +77,7 @@ pub(crate) fn ensure(needs: &[Need], consent: Consent) -> Result<()> {
     for need in needs.iter().filter(|need| which(need.program).is_none()) {
         packages.extend(need.packages.iter().map(|package| (*package, need.purpose)));
     }
-    if !can_compile_policies() {
+    if !plugins::can_build() {
         packages.push(("rustc-web", "compiles policies to WebAssembly"));
         packages.push(("rust-web-src", "compiles policies to WebAssembly"));
     }
@@ -97,19 +100,6 @@ pub(crate) fn ensure(needs: &[Need], consent: Consent) -> Result<()> {
     let mut install = apt(&["install", "-y", "-q", "--no-install-recommends"]);
     install.args(packages.iter().map(|(package, _)| package));
     run("packages", &mut install)
-}
-
-/// A wasm target, the sources of the standard library, or Debian's compiler with them: the ways in which `build-plugins` can compile.
-fn can_compile_policies() -> bool {
-    let Ok(sysroot) = shell::read(shell::command("rustc").args(["--print", "sysroot"])) else {
-        return false;
-    };
-    let rustlib = std::path::Path::new(sysroot.trim()).join("lib/rustlib");
-    ["wasm32-unknown-unknown", "src/rust/library/Cargo.lock"]
-        .iter()
-        .any(|path| rustlib.join(path).exists())
-        || std::path::Path::new("/usr/share/doc/rust-web-src").exists()
-            && std::path::Path::new("/usr/bin/rustc").exists()
 }
 
 fn apt(args: &[&str]) -> Command {

@@ -2,15 +2,20 @@
 //!
 //! Each command is a module with one entry, `run(&[String])`; this file only chooses.
 
+mod demo;
+mod deny;
+mod host;
 mod install;
 mod plugins;
 mod shell;
+mod softphone;
 mod test;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
+  demo [--yes] [--check] the proxy with two policies and a softphone page; --check only looks whether it comes up
   test [--yes]           every check, every test, the peers of the end-to-end tests installed first
   build-plugins [NAME…]  the policies of plugins/, or these, as components in the target folder's plugins/
 
@@ -23,6 +28,7 @@ fn main() -> ExitCode {
         None => ("help", args.as_slice()),
     };
     let outcome = match command {
+        "demo" => demo::run(rest),
         "test" => test::run(rest),
         "build-plugins" => plugins::run(rest),
         "help" | "--help" | "-h" => {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use wit_component::ComponentEncoder;
 
-use crate::shell::{self, root};
+use crate::shell::{self, root, target_dir};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -47,11 +47,9 @@ pub(crate) fn build(selection: Selection<'_>) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-fn target_dir() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => root().join(folder),
-        None => root().join("target"),
-    }
+/// Can this machine compile policies as it is?
+pub(crate) fn can_build() -> bool {
+    Toolchain::find().is_ok()
 }
 
 /// How this machine compiles Rust to wasm.

@@ -18,6 +18,23 @@ pub(crate) fn root() -> PathBuf {
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
 
+/// Where cargo builds; the guests' build and the demo have folders in it.
+pub(crate) fn target_dir() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+/// Where tools that we bring are kept between runs: `HOOKSWITCH_CACHE`, or `~/.cache/hookswitch`.
+pub(crate) fn cache() -> PathBuf {
+    match (
+        std::env::var_os("HOOKSWITCH_CACHE"),
+        std::env::var_os("HOME"),
+    ) {
+        (Some(cache), _) => cache.into(),
+        (None, Some(home)) => PathBuf::from(home).join(".cache/hookswitch"),
+        (None, None) => target_dir().join("cache"),
+    }
+}
+
 /// Is this a continuous-integration run? Then nobody can be asked, and nothing may be left out.
 pub(crate) fn is_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")

@@ -5,30 +5,107 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::{
+    demo, deny,
     install::{self, Consent},
-    shell::{self, cargo, elapsed},
+    plugins::{self, Selection},
+    shell::{cargo, elapsed, root, run as run_program, target_dir},
+    softphone,
 };
 
-/// Runs every step, even after one failed. The last line counts steps: `N passed, N failed`.
+/// Runs every step, even after one failed. The last line counts them: `N passed, N failed, N skipped`.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    install::ensure(
-        &[
-            install::NPM,
-            install::CHROMIUM,
-            install::SIPP,
-            install::TSHARK,
-            install::PIP,
-        ],
-        Consent::of(args),
-    )?;
+    let peers = [
+        install::NPM,
+        install::CHROMIUM,
+        install::SIPP,
+        install::TSHARK,
+        install::PIP,
+    ];
+    install::ensure(&peers, Consent::of(args))?;
     let mut table = Table::default();
+    table.step("npm packages", || {
+        softphone::install(&root().join("tests/e2e"))
+    });
+    table.step("softphone", || softphone::build().map(drop));
+    table.step("policies", || plugins::build(Selection::All).map(drop));
+    host_checks(&mut table);
+    guest_checks(&mut table);
+    dependencies(&mut table);
+    table.step("tests", || {
+        run_program("tests", cargo().args(["test", "--workspace"]))
+    });
+    table.step("demo", || {
+        demo::run(&["--check".to_owned(), "--yes".to_owned()])
+    });
+    table.step("end to end", || {
+        // The whole workspace is named for the same reason as in `host`; `peers` is the one target that is not run by itself.
+        run_program(
+            "end to end",
+            cargo().args([
+                "test",
+                "--workspace",
+                "--test",
+                "peers",
+                "--",
+                "--test-threads=1",
+            ]),
+        )
+    });
+    table.finish()
+}
+
+fn host_checks(table: &mut Table) {
     table.step("format", || {
-        shell::run("format", cargo().args(["fmt", "--all", "--check"]))
+        run_program("format", cargo().args(["fmt", "--all", "--check"]))
     });
     table.step("clippy", || {
-        shell::run(
+        let targets = [
             "clippy",
-            cargo().args([
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        run_program("clippy", cargo().args(targets))?;
+        let end_to_end = [
+            "clippy",
+            "--package",
+            "hookswitch-e2e",
+            "--test",
+            "peers",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        run_program("clippy of the end-to-end tests", cargo().args(end_to_end))
+    });
+    table.step("docs", || {
+        let mut doc = cargo();
+        run_program(
+            "docs",
+            doc.args(["doc", "--workspace", "--no-deps"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
+    });
+}
+
+/// The same for the policies and their SDK, compiled for this machine.
+fn guest_checks(table: &mut Table) {
+    let guests = || {
+        let mut cargo = cargo();
+        cargo
+            .current_dir(root().join("plugins"))
+            .env("CARGO_TARGET_DIR", target_dir().join("guests"));
+        cargo
+    };
+    table.step("guest format", || {
+        run_program("guest format", guests().args(["fmt", "--all", "--check"]))
+    });
+    table.step("guest clippy", || {
+        run_program(
+            "guest clippy",
+            guests().args([
                 "clippy",
                 "--workspace",
                 "--all-targets",
@@ -38,23 +115,19 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             ]),
         )
     });
-    table.step("docs", || {
-        shell::run(
-            "docs",
-            cargo()
-                .args([
-                    "doc",
-                    "--workspace",
-                    "--no-deps",
-                    "--document-private-items",
-                ])
-                .env("RUSTDOCFLAGS", "-D warnings"),
-        )
+    table.step("guest tests", || {
+        run_program("guest tests", guests().args(["test", "--workspace"]))
     });
-    table.step("tests", || {
-        shell::run("tests", cargo().args(["test", "--workspace"]))
+}
+
+fn dependencies(table: &mut Table) {
+    let deny = deny::install();
+    let deny = || deny.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"));
+    table.step("dependencies", || deny::check(deny()?));
+    table.perhaps("advisories", || match deny::check_advisories(deny()?)? {
+        true => Ok(Outcome::Passed),
+        false => Ok(Outcome::Skipped("their database cannot be had from here")),
     });
-    table.finish()
 }
 
 #[derive(Default)]
@@ -63,34 +136,59 @@ struct Table(Vec<Step>);
 struct Step {
     name: &'static str,
     took: Duration,
-    result: Result<()>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Passed,
+    Failed,
+    Skipped(&'static str),
 }
 
 impl Table {
     fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
+        self.perhaps(name, || work().map(|()| Outcome::Passed));
+    }
+
+    fn perhaps(&mut self, name: &'static str, work: impl FnOnce() -> Result<Outcome>) {
         let started = Instant::now();
-        let result = work();
-        if let Err(error) = &result {
+        let outcome = work().unwrap_or_else(|error| {
             println!("   {name}: FAILED: {error:#}");
-        }
+            Outcome::Failed
+        });
         self.0.push(Step {
             name,
             took: started.elapsed(),
-            result,
+            outcome,
         });
     }
 
     fn finish(self) -> Result<()> {
         println!();
-        for Step { name, took, result } in &self.0 {
-            let verdict = if result.is_ok() { "passed" } else { "FAILED" };
-            println!("{name:<14} {verdict}  {:>12}", elapsed(*took));
+        let [mut passed, mut failed, mut skipped] = [0, 0, 0];
+        for Step {
+            name,
+            took,
+            outcome,
+        } in &self.0
+        {
+            let (count, verdict) = match outcome {
+                Outcome::Passed => (&mut passed, "passed".to_owned()),
+                Outcome::Failed => (&mut failed, "FAILED".to_owned()),
+                Outcome::Skipped(why) => (&mut skipped, format!("skipped: {why}")),
+            };
+            *count += 1;
+            println!("{name:<14} {:>13}  {verdict}", elapsed(*took));
         }
-        let failed = self.0.iter().filter(|step| step.result.is_err()).count();
-        println!("\n{} passed, {failed} failed", self.0.len() - failed);
-        if failed > 0 {
-            bail!("{failed} of {} steps failed", self.0.len());
+        println!(
+            "{:<14} {:>13}",
+            "together",
+            elapsed(self.0.iter().map(|step| step.took).sum())
+        );
+        println!("\n{passed} passed, {failed} failed, {skipped} skipped");
+        match failed {
+            0 => Ok(()),
+            _ => bail!("{failed} of {} steps failed", self.0.len()),
         }
-        Ok(())
     }
 }
