@@ -363,7 +363,7 @@ pub enum Leg {
 }
 
 /// Which way a session description travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// From the caller of the dialog to its callee.
     ToCallee,

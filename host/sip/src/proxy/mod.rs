@@ -1,19 +1,98 @@
 //! The proxy of RFC 3261 §16, without IO.
+//!
+//! **The story of a request.** `request` looks at it as it comes: a retransmission meets its transaction, ACK and CANCEL go ways of
+//! their own, everything else becomes a `ServerTx` after the checks of §16.3 and the Routes of §16.4 (`route`; a verified flow
+//! token makes it part of a dialog). The policies are asked (`asks`), and `targets` turns what they say, or the default routing,
+//! into a plan: stages of targets, resolved one stage at a time into candidates with a next hop (`place`). `forward` makes a
+//! `Branch` of each candidate, asks about it, seals the bytes (§16.6) and sends them.
+//!
+//! **The story of a response.** `response` finds its branch by our Via, runs the client's table, and sends provisional responses
+//! and every 2xx on through their own asks, in order. A failure is kept in `best`; when nothing of a stage is left, `stage`
+//! goes on with the next one, asks `on-failure`, or sends the best. `reply` hands responses down to the server's table and says
+//! what the transaction came to.
+//!
+//! **What holds it together.** A `ServerTx` and its `Branch`es live in two maps and name each other by id; each asks at most one thing
+//! at a time, and the ask knows who waits for it, so an answer that nobody waits for is nobody's. A transaction that is over keeps its
+//! branches until they have nothing more to say. Calls have a record only while there is something to remember (`dialog`).
 
+mod ack;
+mod asks;
+mod best;
+mod branch;
+mod cancel;
 pub mod config;
+mod dialog;
+mod forward;
+mod ids;
 pub mod io;
+mod names;
+mod place;
+mod register;
+mod reply;
+mod request;
+mod response;
+mod route;
+mod seal;
+mod server_tx;
+mod stage;
+mod targets;
+mod timeouts;
+mod timers;
 pub(crate) mod via;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use self::{
+    asks::Waiting,
+    branch::Branch,
+    dialog::{Calls, Gates},
+    ids::{BranchId, Chance, IdMap, TxId, TxKey},
+    io::{AskId, Input, Output, StoreOp},
+    names::Names,
+    server_tx::ServerTx,
+    timeouts::Timeout,
+    timers::Timers,
+};
+use crate::flow::{Destination, FlowId};
 
 pub use config::ProxyConfig;
-use io::{Input, Output};
 
 /// One worker's proxy: one input, drain every output, then the next input.
 #[derive(Debug)]
 pub struct Proxy {
     config: ProxyConfig,
+    names: Names,
+    chance: Chance,
+    /// Of the input that is being handled; every entry point sets it first.
+    now: Option<Instant>,
+    service: Service,
     outputs: VecDeque<Output>,
+    timers: Timers<Timeout>,
+    servers: IdMap<TxId, ServerTx>,
+    /// Finds the transaction of a retransmission, an ACK or a CANCEL.
+    by_key: IdMap<TxKey, TxId>,
+    branches: IdMap<BranchId, Branch>,
+    /// Branches by where they went, for when that place is gone.
+    by_destination: BTreeSet<(Destination, BranchId)>,
+    /// Transactions by the connection that they came on, for when it is gone.
+    by_client: BTreeSet<(FlowId, TxId)>,
+    asks: IdMap<AskId, Waiting>,
+    calls: Calls,
+    gates: Gates,
+    /// The last id that was given out.
+    last_id: u64,
+}
+
+/// Are new transactions taken?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Open,
+    Draining,
 }
 
 /// What a proxy holds now, for metrics and for tests that wait for it to be empty again.
@@ -21,7 +100,7 @@ pub struct Proxy {
 pub struct Gauges {
     /// Server transactions.
     pub transactions: usize,
-    /// Branches: client transactions, waiting ones included.
+    /// Branches: client transactions, and those that are still asked about.
     pub branches: usize,
     /// Records of calls.
     pub calls: usize,
@@ -35,16 +114,45 @@ impl Proxy {
     /// An idle proxy. `seed` makes all that is random; two proxies that run at the same time must not share one.
     #[must_use]
     pub fn new(config: ProxyConfig, seed: [u8; 32]) -> Self {
-        let _ = seed;
         Self {
+            names: Names::new(&config),
             config,
+            chance: Chance::new(seed),
+            now: None,
+            service: Service::Open,
             outputs: VecDeque::new(),
+            timers: Timers::new(),
+            servers: IdMap::default(),
+            by_key: IdMap::default(),
+            branches: IdMap::default(),
+            by_destination: BTreeSet::new(),
+            by_client: BTreeSet::new(),
+            asks: IdMap::default(),
+            calls: Calls::default(),
+            gates: Gates::default(),
+            last_id: 0,
         }
     }
 
     /// Takes one input; what comes of it waits in [`Proxy::poll_output`].
     pub fn handle(&mut self, now: Instant, input: Input) {
-        let _ = (now, input, &self.config);
+        self.now = Some(now);
+        match input {
+            Input::Received {
+                flow,
+                message,
+                policies,
+            } if message.is_request() => {
+                self.on_request(flow, message, policies);
+            }
+            Input::Received { message, .. } => self.on_response(message),
+            Input::FlowClosed { flow } => self.on_flow_closed(flow),
+            Input::SendFailed { to } => self.on_unreachable(to),
+            Input::Verdict { id, verdict } => self.on_verdict(id, verdict),
+            Input::Stored { id, reply } => self.on_stored(id, reply),
+            Input::MediaDone { id, verdict } => self.on_media(id, verdict),
+            Input::Drain => self.service = Service::Draining,
+        }
     }
 
     /// The next thing to be done, in order.
@@ -55,17 +163,70 @@ impl Proxy {
     /// When [`Proxy::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.timers.next_at()
     }
 
     /// Fires every timer that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.now = Some(now);
+        while let Some(timeout) = self.timers.pop_due(now) {
+            self.on_timeout(timeout);
+        }
     }
 
     /// What it holds now.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        Gauges::default()
+        Gauges {
+            transactions: self.servers.len(),
+            branches: self.branches.len(),
+            calls: self.calls.len(),
+            asks: self.asks.len(),
+            timers: self.timers.len(),
+        }
+    }
+
+    /// The keys of flow tokens were rotated.
+    pub fn set_keys(&mut self, keys: crate::token::Keyring) {
+        self.config.keys = keys;
+    }
+
+    fn now(&self) -> Instant {
+        #[expect(clippy::expect_used, reason = "an invariant")]
+        self.now
+            .expect("every entry point sets the time before it does anything")
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn start(&mut self, after: Duration, timeout: Timeout) {
+        let at = self.now() + after;
+        self.timers.start(at, timeout);
+    }
+
+    fn send(&mut self, to: Destination, bytes: Bytes) {
+        self.outputs.push_back(Output::Send { to, bytes });
+    }
+
+    /// A connection is gone: what went out on it will not be answered, what came in on it cannot be.
+    fn on_flow_closed(&mut self, flow: FlowId) {
+        self.on_unreachable(Destination::Flow(flow));
+        self.on_client_gone(flow);
+        // Every worker that used the flow is told; the one it lived on tells the store.
+        if let FlowId::Connection { worker, .. } = flow
+            && worker == self.config.worker
+        {
+            let id = AskId(self.next_id());
+            self.outputs.push_back(Output::Store {
+                id,
+                op: StoreOp::FlowClosed { flow },
+            });
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

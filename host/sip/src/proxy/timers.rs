@@ -4,11 +4,7 @@
 //! which it means nothing, when it comes up. An entry is a few words; starting one is an append in most cases, since most start later
 //! than all others.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    time::Instant,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
 /// Deadlines of `T`, earliest first; those of one instant in the order in which they were started.
 #[derive(Debug)]
@@ -40,7 +36,10 @@ impl<T> Ord for Entry<T> {
 
 impl<T> Timers<T> {
     pub(crate) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), started: 0 }
+        Self {
+            heap: BinaryHeap::new(),
+            started: 0,
+        }
     }
 
     pub(crate) fn start(&mut self, at: Instant, timer: T) {

@@ -1,0 +1,179 @@
+//! ACK: of a failure it ends with our transaction, of a 2xx it follows its dialog's token, without a transaction and without a policy.
+
+use std::hash::Hasher;
+
+use super::{
+    Proxy,
+    asks::Waiting,
+    dialog::{InDialog, call_key},
+    forward::{carries_session, next_max_forwards},
+    io::{Direction, DropCause, MediaVerdict, Output, SdpRole, StoreOp, StoreReply},
+    place::{Place, leg_of},
+    seal,
+    server_tx::{ServerEvent, ServerMachine},
+    via::ViaBranch,
+};
+use crate::{
+    flow::{Flow, Side},
+    message::{HeaderName, Message, MessageError},
+    token::End,
+    transaction::invite_server,
+};
+
+/// An ACK that waits for its next hop or for media.
+#[derive(Debug)]
+pub(super) struct PendingAck {
+    message: Message,
+    dialog: InDialog,
+    side: Side,
+    /// Of our Via; a retransmission gets the same.
+    number: u64,
+    place: Option<Place>,
+}
+
+impl Proxy {
+    pub(super) fn on_ack(&mut self, flow: &Flow, mut ack: Message) {
+        let key = self.tx_key(&ack);
+        let invite = key.and_then(|key| self.by_key.get(&key).copied());
+        if let Some(id) = invite
+            && let Some(tx) = self.servers.get_mut(&id)
+            && matches!(
+                tx.machine,
+                ServerMachine::Invite(
+                    invite_server::State::Completed | invite_server::State::Confirmed
+                )
+            )
+        {
+            let actions = tx.step(ServerEvent::Ack);
+            return self.act_server(id, actions, None);
+        }
+        let number = self.ack_number(&ack);
+        let is_spent = ack.max_forwards() == Some(0);
+        match self.take_routes(&mut ack, flow) {
+            Ok(Some(dialog)) if !is_spent => {
+                self.find_hop(PendingAck {
+                    message: ack,
+                    dialog,
+                    side: flow.side,
+                    number,
+                    place: None,
+                });
+            }
+            Ok(_) | Err(_) => self.dropped(DropCause::StrayAck),
+        }
+    }
+
+    /// RFC 3261 §16.11: what is forwarded without state gets the same branch every time.
+    fn ack_number(&self, ack: &Message) -> u64 {
+        let mut hasher = self.chance.hasher(b'a');
+        let branch = ack.top_via().and_then(|via| via.branch());
+        hasher.write(branch.unwrap_or_default().as_bytes());
+        hasher.write_u8(0);
+        hasher.write(ack.call_id().unwrap_or_default().as_bytes());
+        hasher.write_u32(ack.cseq().map_or(0, |cseq| cseq.number));
+        hasher.finish()
+    }
+
+    fn find_hop(&mut self, ack: PendingAck) {
+        match *ack.dialog.token.to(ack.dialog.direction) {
+            End::Session { key, .. } => {
+                self.ask_store(Waiting::AckSession(Box::new(ack)), StoreOp::Session { key });
+            }
+            end @ End::Hop { .. } => {
+                let place = Place::at_end(&self.config, end);
+                self.ask_ack_media(PendingAck {
+                    place: Some(place),
+                    ..ack
+                });
+            }
+        }
+    }
+
+    pub(super) fn on_ack_session(&mut self, ack: PendingAck, reply: StoreReply) {
+        let place = self.session_place(*ack.dialog.token.to(ack.dialog.direction), &reply);
+        self.ask_ack_media(PendingAck {
+            place: Some(place),
+            ..ack
+        });
+    }
+
+    /// A late offer's answer rides in the ACK.
+    fn ask_ack_media(&mut self, ack: PendingAck) {
+        if !carries_session(&ack.message) {
+            return self.forward_ack(ack);
+        }
+        let InDialog { token, direction } = ack.dialog;
+        let (here, there) = (
+            leg_of(ack.side),
+            ack.place.as_ref().map_or(leg_of(ack.side), Place::leg),
+        );
+        let (caller, callee) = match direction {
+            Direction::ToCallee => (here, there),
+            Direction::ToCaller => (there, here),
+        };
+        let branch = seal::media_branch(
+            &ack.message,
+            direction,
+            token.passage,
+            token.branch,
+            caller,
+            callee,
+        );
+        let sdp = ack.message.body().clone();
+        let id = self.ask_id(Waiting::AckMedia(Box::new(ack)));
+        self.outputs.push_back(Output::Media {
+            id,
+            branch,
+            direction,
+            role: SdpRole::Answer,
+            sdp,
+        });
+    }
+
+    pub(super) fn on_ack_media(&mut self, mut ack: PendingAck, verdict: MediaVerdict) {
+        match verdict {
+            MediaVerdict::Unchanged | MediaVerdict::Refuse { .. } => self.forward_ack(ack),
+            MediaVerdict::Replace(sdp) => match ack.message.set_body(sdp, None) {
+                Ok(()) => self.forward_ack(ack),
+                Err(_) => self.dropped(DropCause::StrayAck),
+            },
+        }
+    }
+
+    fn forward_ack(&mut self, ack: PendingAck) {
+        let PendingAck {
+            mut message,
+            dialog,
+            side: _,
+            number,
+            place,
+        } = ack;
+        let Some(place) = place else { return };
+        match self.seal_ack(&mut message, dialog, number, &place) {
+            Ok(()) => self.send(place.to, message.to_bytes()),
+            Err(_) => self.dropped(DropCause::StrayAck),
+        }
+    }
+
+    fn seal_ack(
+        &mut self,
+        ack: &mut Message,
+        dialog: InDialog,
+        number: u64,
+        place: &Place,
+    ) -> Result<(), MessageError> {
+        let call = call_key(&self.chance, ack, dialog.direction, dialog.token.passage);
+        seal::set_routes(ack, &[])?;
+        ack.set(HeaderName::MaxForwards, next_max_forwards(ack).to_string())?;
+        self.rewrite_in_dialog(ack, call, dialog)?;
+        let via = ViaBranch {
+            worker: self.config.worker,
+            number,
+            loop_hash: 0,
+        };
+        ack.prepend(
+            HeaderName::Via,
+            self.names.via(place.listener, place.transport, &via),
+        )
+    }
+}

@@ -1,0 +1,439 @@
+//! Branches: from a candidate to a request on its way (RFC 3261 §16.6), with the asks in between.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    Proxy, Timeout,
+    asks::Waiting,
+    best::Failure,
+    branch::{Branch, BranchPhase, Cancel, ClientEvent, ClientMachine, Fallback, Rewritten},
+    ids::{BranchId, TxId},
+    io::{BranchInfo, Cause, Direction, Hook, MediaBranch, MediaVerdict, Output, SdpRole, Verdict},
+    request::MAX_FORWARDS,
+    server_tx::{Candidate, Phase},
+    via::ViaBranch,
+};
+use crate::{
+    flow::Destination,
+    header::TokenParams,
+    message::{HeaderName, Message, Method},
+    transaction::{Action, Timer},
+};
+
+impl Proxy {
+    /// Makes branches of the candidates of a stage.
+    pub(super) fn launch(&mut self, id: TxId) {
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return;
+        };
+        let room = self
+            .config
+            .limits
+            .branches_max
+            .saturating_sub(tx.plan.branches_made);
+        let mut candidates = std::mem::take(&mut tx.plan.candidates);
+        candidates.truncate(room);
+        tx.plan.launched += 1;
+        let launched = tx.plan.launched;
+        let stage = candidates.first().map(|candidate| candidate.stage);
+        let timeouts = stage.and_then(|stage| {
+            tx.plan
+                .timeouts
+                .iter()
+                .find(|timeouts| timeouts.stage == stage)
+        });
+        let no_answer = timeouts
+            .and_then(|timeouts| timeouts.no_answer)
+            .or(self.config.timers.no_answer);
+        if let Some(no_answer) = no_answer.filter(|_| tx.is_invite()) {
+            self.start(no_answer, Timeout::NoAnswer(id, launched));
+        }
+        // All of them first, so that one that fails at once does not end the stage.
+        let branches: Vec<BranchId> = candidates
+            .into_iter()
+            .filter_map(|each| self.make_branch(id, each))
+            .collect();
+        for branch in branches {
+            self.ask_branch(branch);
+        }
+        self.stage_may_be_over(id);
+    }
+
+    fn make_branch(&mut self, id: TxId, candidate: Candidate) -> Option<BranchId> {
+        let (number, now) = (self.chance.draw(), self.now());
+        let tx = self.servers.get_mut(&id)?;
+        let mut request = tx.outgoing.clone()?;
+        if let Some(uri) = &candidate.uri
+            && request.set_request_uri(uri).is_err()
+        {
+            tx.best
+                .offer(Failure::own(500, Cause::Unreachable, "not a Request-URI"));
+            return None;
+        }
+        for (name, value) in &candidate.headers {
+            if request.set(name.as_str(), value).is_err() {
+                tx.best.offer(Failure::own(
+                    500,
+                    Cause::PolicyFault,
+                    "a header field of a target cannot be set",
+                ));
+                return None;
+            }
+        }
+        let branch = BranchId(number);
+        let via = ViaBranch {
+            worker: self.config.worker,
+            number,
+            loop_hash: tx.loop_hash,
+        };
+        let index = u8::try_from(tx.plan.branches_made).unwrap_or(u8::MAX);
+        tx.plan.branches_made += 1;
+        tx.branches.push(branch);
+        self.by_destination.insert((candidate.place.to, branch));
+        self.branches.insert(
+            branch,
+            Branch {
+                tx: id,
+                via,
+                index,
+                candidate,
+                machine: ClientMachine::Idle,
+                request: Arc::new(request),
+                bytes: Bytes::new(),
+                phase: BranchPhase::Preparing,
+                rewritten: Rewritten::No,
+                fallback: Fallback::None,
+                ask: None,
+                in_hand: None,
+                queue: VecDeque::new(),
+                gate: None,
+                cancel: Cancel::No,
+                answers: Vec::new(),
+                ack: Bytes::new(),
+                retransmissions: 0,
+                rings_until: now,
+            },
+        );
+        Some(branch)
+    }
+
+    /// Asks `on-branch` if there is one to ask.
+    fn ask_branch(&mut self, id: BranchId) {
+        let Some(branch) = self.branches.get(&id) else {
+            return;
+        };
+        let Some(tx) = self.servers.get(&branch.tx) else {
+            return;
+        };
+        // An earlier one of this stage may have ended the whole transaction.
+        if tx.phase != Phase::Working {
+            return self.forget_branch(id);
+        }
+        if !tx.policies.hooks.has(Hook::Branch) {
+            return self.ask_branch_media(id);
+        }
+        let message = (*branch.request).clone();
+        let info = BranchInfo {
+            target: branch.candidate.target,
+            uri: message.request_uri().unwrap_or_default().to_owned(),
+            upstream: branch.candidate.place.upstream(),
+            member: branch
+                .candidate
+                .place
+                .upstream()
+                .and_then(|_| branch.candidate.place.peer()),
+            stage: branch.candidate.stage,
+        };
+        let tx = branch.tx;
+        let ask = self.ask_id(Waiting::Branch(id));
+        self.push_ask(tx, ask, Hook::Branch, message, |ask| {
+            ask.branch = Some(info)
+        });
+        self.branch_waits(id, ask);
+    }
+
+    fn branch_waits(&mut self, id: BranchId, ask: super::io::AskId) {
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return;
+        };
+        branch.ask = Some(ask);
+        let tx = branch.tx;
+        self.hold_server_gate(tx);
+    }
+
+    pub(super) fn on_branch_verdict(&mut self, id: BranchId, verdict: Verdict) {
+        if self.answered(id).is_none() {
+            return;
+        }
+        match verdict {
+            Verdict::Continue(next) => {
+                let Some(branch) = self.branches.get_mut(&id) else {
+                    return;
+                };
+                branch.request = Arc::new(next.message);
+                let tx = branch.tx;
+                self.apply_attributes(tx, next.transaction, next.call);
+                self.ask_branch_media(id);
+            }
+            Verdict::Skip | Verdict::Discard => self.drop_branch(id, None),
+            Verdict::Reply { status, .. } => {
+                self.drop_branch(id, Some(Failure::own(status, Cause::Policy, "on-branch")));
+            }
+            Verdict::Fault { reason } => {
+                self.drop_branch(id, Some(Failure::own(500, Cause::PolicyFault, reason)))
+            }
+        }
+    }
+
+    /// Asks media about the session description if there is one.
+    fn ask_branch_media(&mut self, id: BranchId) {
+        let Some(branch) = self.branches.get(&id) else {
+            return;
+        };
+        let Some(tx) = self.servers.get(&branch.tx) else {
+            return;
+        };
+        if !carries_session(&branch.request) {
+            return self.send_branch(id);
+        }
+        let direction = tx
+            .dialog
+            .map_or(Direction::ToCallee, |dialog| dialog.direction);
+        let (sdp, media) = (
+            branch.request.body().clone(),
+            self.media_branch(branch, &branch.request),
+        );
+        let ask = self.ask_id(Waiting::BranchMedia(id));
+        self.outputs.push_back(Output::Media {
+            id: ask,
+            branch: media,
+            direction,
+            role: SdpRole::Offer,
+            sdp,
+        });
+        self.branch_waits(id, ask);
+    }
+
+    pub(super) fn on_branch_media(&mut self, id: BranchId, verdict: MediaVerdict) {
+        if self.answered(id).is_none() {
+            return;
+        }
+        match verdict {
+            MediaVerdict::Unchanged => self.send_branch(id),
+            MediaVerdict::Replace(sdp) => {
+                let Some(branch) = self.branches.get_mut(&id) else {
+                    return;
+                };
+                match Arc::make_mut(&mut branch.request).set_body(sdp, None) {
+                    Ok(()) => self.send_branch(id),
+                    Err(error) => {
+                        self.drop_branch(
+                            id,
+                            Some(Failure::own(500, Cause::Unreachable, error.to_string())),
+                        );
+                    }
+                }
+            }
+            MediaVerdict::Refuse { status, reason } => {
+                self.drop_branch(id, Some(Failure::own(status, Cause::Refused, reason)));
+            }
+        }
+    }
+
+    /// Names the branch of the INVITE that made the dialog, now or back then.
+    pub(super) fn media_branch(&self, branch: &Branch, message: &Message) -> MediaBranch {
+        let tx = self.servers.get(&branch.tx);
+        let dialog = tx.and_then(|tx| tx.dialog);
+        let direction = dialog.map_or(Direction::ToCallee, |dialog| dialog.direction);
+        let here = tx.map_or(branch.candidate.place.leg(), |tx| {
+            super::place::leg_of(tx.flow.side)
+        });
+        let there = branch.candidate.place.leg();
+        let (caller, callee) = match direction {
+            Direction::ToCallee => (here, there),
+            Direction::ToCaller => (there, here),
+        };
+        let index = dialog.map_or(branch.index, |dialog| dialog.token.branch);
+        let passage = tx.map_or(0, |tx| tx.passage);
+        super::seal::media_branch(message, direction, passage, index, caller, callee)
+    }
+
+    /// Seals the request and lets it go.
+    fn send_branch(&mut self, id: BranchId) {
+        if let Err(failure) = self.seal(id) {
+            return self.drop_branch(id, Some(failure));
+        }
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return;
+        };
+        branch.phase = BranchPhase::Sent;
+        let actions = branch.start();
+        let (tx, is_invite, stage) = (branch.tx, branch.is_invite(), branch.candidate.stage);
+        self.act_client(id, actions, None);
+        let timeouts = self
+            .servers
+            .get(&tx)
+            .and_then(|tx| tx.plan.timeouts.iter().find(|t| t.stage == stage));
+        let first_response = timeouts
+            .and_then(|t| t.first_response)
+            .or(self.config.timers.first_response);
+        if let Some(after) = first_response {
+            self.start(after, Timeout::FirstResponse(id));
+        }
+        if is_invite {
+            self.put_off_timer_c(id);
+            self.start(self.config.timers.timer_c, Timeout::C(id));
+        }
+        // It is out: the next one of its dialog may follow.
+        self.release_server_gate(tx);
+    }
+
+    pub(super) fn put_off_timer_c(&mut self, id: BranchId) {
+        let until = self.now() + self.config.timers.timer_c;
+        if let Some(branch) = self.branches.get_mut(&id) {
+            branch.rings_until = until;
+        }
+    }
+
+    /// Does what a client's table said; `response` is the one of this event.
+    pub(super) fn act_client(
+        &mut self,
+        id: BranchId,
+        actions: &[Action],
+        mut response: Option<Message>,
+    ) {
+        for action in actions {
+            let Some(branch) = self.branches.get_mut(&id) else {
+                return;
+            };
+            let (to, timing) = (branch.candidate.place.to, self.config.timing);
+            match action {
+                Action::Send | Action::Resend => {
+                    let bytes = branch.bytes.clone();
+                    self.send(to, bytes);
+                }
+                Action::Ack => {
+                    if branch.ack.is_empty()
+                        && let Some(response) = &response
+                    {
+                        branch.ack = super::seal::failure_ack(&branch.request, response);
+                    }
+                    let ack = branch.ack.clone();
+                    self.send(to, ack);
+                }
+                Action::Start(timer) => {
+                    let after = timing.duration(*timer, branch.retransmissions);
+                    if matches!(timer, Timer::A | Timer::E) {
+                        branch.retransmissions += 1;
+                    }
+                    self.start(after, Timeout::Client(id, *timer));
+                }
+                Action::Pass => {
+                    if let Some(response) = response.take() {
+                        self.pass(id, response);
+                    }
+                }
+                Action::Timeout => {
+                    self.decide_own(id, 408, Cause::Timeout, "no final response in time")
+                }
+                Action::Unreachable => {
+                    self.decide_own(id, 503, Cause::Unreachable, "the next hop is unreachable")
+                }
+            }
+        }
+        self.forget_branch_if_done(id);
+    }
+
+    /// A branch that was never sent, and what it failed of, if it failed.
+    fn drop_branch(&mut self, id: BranchId, failure: Option<Failure>) {
+        let Some(branch) = self.branches.get(&id) else {
+            return;
+        };
+        let tx = branch.tx;
+        if let (Some(failure), Some(tx)) = (failure, self.servers.get_mut(&tx)) {
+            tx.best.offer(failure);
+        }
+        self.forget_branch(id);
+        self.stage_may_be_over(tx);
+    }
+
+    /// Bytes for there cannot be delivered.
+    pub(super) fn on_unreachable(&mut self, to: Destination) {
+        let first = (to, BranchId(0));
+        let there: Vec<BranchId> = self
+            .by_destination
+            .range(first..)
+            .take_while(|(at, _)| *at == to)
+            .map(|(_, branch)| *branch)
+            .collect();
+        for id in there {
+            if !self.fall_back(id) {
+                let Some(branch) = self.branches.get_mut(&id) else {
+                    continue;
+                };
+                let actions = branch.step(ClientEvent::TransportError);
+                self.act_client(id, actions, None);
+            }
+        }
+    }
+
+    /// From TCP to UDP, once (RFC 3261 §18.1.1). Says whether it did.
+    fn fall_back(&mut self, id: BranchId) -> bool {
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return false;
+        };
+        if branch.fallback == Fallback::None || !branch.is_calling() {
+            return false;
+        }
+        branch.fallback = Fallback::None;
+        let Some(place) = branch.candidate.place.over(crate::flow::Transport::Udp) else {
+            return false;
+        };
+        self.by_destination.remove(&(branch.candidate.place.to, id));
+        self.by_destination.insert((place.to, id));
+        branch.candidate.place = place;
+        let via = self.names.via(
+            branch.candidate.place.listener,
+            crate::flow::Transport::Udp,
+            &branch.via,
+        );
+        if Arc::make_mut(&mut branch.request)
+            .replace_first_value(HeaderName::Via, via)
+            .is_err()
+        {
+            return false;
+        }
+        branch.bytes = branch.request.to_bytes();
+        let actions = branch.start();
+        self.act_client(id, actions, None);
+        true
+    }
+}
+
+/// Does the message take part in an offer and answer (RFC 3264) that media must see?
+pub(super) fn carries_session(message: &Message) -> bool {
+    let method = message
+        .method()
+        .or_else(|| message.cseq().map(|cseq| cseq.method));
+    let is_session = matches!(
+        method,
+        Some(Method::Invite | Method::Ack | Method::Update | Method::Prack)
+    );
+    is_session && !message.body().is_empty() && is_sdp(message)
+}
+
+fn is_sdp(message: &Message) -> bool {
+    let media_type = message
+        .raw(HeaderName::ContentType)
+        .and_then(|value| TokenParams::parse(value).ok());
+    media_type.is_some_and(|media_type| media_type.token.eq_ignore_ascii_case("application/sdp"))
+}
+
+/// RFC 3261 §16.6 item 3.
+pub(super) fn next_max_forwards(request: &Message) -> u8 {
+    request
+        .max_forwards()
+        .map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1))
+}

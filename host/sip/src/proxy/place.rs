@@ -1,0 +1,212 @@
+//! A next hop: where bytes go, which of our addresses they leave by, and what a flow token will say of it.
+
+use std::net::SocketAddr;
+
+use super::{config::ProxyConfig, names::port_of};
+use crate::{
+    flow::{Destination, Flow, FlowId, ListenerId, Side, Transport, UpstreamId},
+    proxy::io::Leg,
+    token::{End, SessionKey},
+    uri::SipUri,
+};
+
+/// Where a branch is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) to: Destination,
+    pub(super) listener: ListenerId,
+    pub(super) transport: Transport,
+    /// For the flow token.
+    pub(super) end: End,
+    pub(super) side: Side,
+    /// Members of the upstream that are still to be tried if this one does not answer.
+    pub(super) others: Vec<SocketAddr>,
+}
+
+impl Place {
+    /// On a flow that is up.
+    pub(super) fn on_flow(flow: &Flow, key: SessionKey) -> Self {
+        Self {
+            to: Destination::Flow(flow.id),
+            listener: flow.listener,
+            transport: flow.transport,
+            end: End::of_flow(flow, key),
+            side: flow.side,
+            others: Vec::new(),
+        }
+    }
+
+    /// At the end that a token names, as far as the token knows.
+    pub(super) fn at_end(config: &ProxyConfig, end: End) -> Self {
+        let transport = match end {
+            End::Session { listener, .. } => transport_of(config, listener),
+            End::Hop { transport, .. } => transport,
+        };
+        let side = match end {
+            End::Session { .. } => match transport {
+                Transport::Ws | Transport::Wss => Side::Web,
+                Transport::Udp | Transport::Tcp | Transport::Tls => Side::Stranger,
+            },
+            End::Hop { peer, .. } => side_of(config, peer),
+        };
+        Self {
+            to: end.destination(),
+            listener: end.listener(),
+            transport,
+            end,
+            side,
+            others: Vec::new(),
+        }
+    }
+
+    /// At an address, over `transport`; `None` if we have no listener for it.
+    pub(super) fn at_address(
+        config: &ProxyConfig,
+        transport: Transport,
+        peer: SocketAddr,
+    ) -> Option<Self> {
+        let side = side_of(config, peer);
+        let listener = match side {
+            Side::Upstream(id) => config
+                .upstreams
+                .get(usize::from(id.0))
+                .map(|upstream| upstream.listener),
+            Side::Web | Side::Stranger => None,
+        };
+        let listener = listener.filter(|listener| transport_of(config, *listener) == transport);
+        let listener = listener.or_else(|| listener_for(config, transport, peer))?;
+        Some(Self::at_hop(listener, transport, peer, side))
+    }
+
+    /// Where a `sip:` URI points, if its host is an address.
+    pub(super) fn at_uri(config: &ProxyConfig, uri: &SipUri<'_>) -> Option<Self> {
+        let transport = match uri.transport() {
+            None => Transport::Udp,
+            Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
+            Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+            Some(name) if name.eq_ignore_ascii_case("tls") => Transport::Tls,
+            Some(_) => return None,
+        };
+        Self::at_address(
+            config,
+            transport,
+            SocketAddr::new(uri.host.address()?, port_of(uri)),
+        )
+    }
+
+    /// A member of an upstream: the `turn`-th, with the rest after it.
+    pub(super) fn at_upstream(config: &ProxyConfig, id: UpstreamId, turn: u64) -> Option<Self> {
+        let upstream = config.upstreams.get(usize::from(id.0))?;
+        let first = usize::try_from(turn.checked_rem(upstream.members.len() as u64)?).unwrap_or(0);
+        let mut members = upstream
+            .members
+            .iter()
+            .cycle()
+            .skip(first)
+            .take(upstream.members.len())
+            .copied();
+        let peer = members.next()?;
+        let transport = transport_of(config, upstream.listener);
+        Some(Self {
+            others: members.collect(),
+            ..Self::at_hop(upstream.listener, transport, peer, Side::Upstream(id))
+        })
+    }
+
+    /// The next member of the same upstream.
+    pub(super) fn next_member(&self) -> Option<Self> {
+        let (&peer, others) = self.others.split_first()?;
+        Some(Self {
+            others: others.to_vec(),
+            ..Self::at_hop(self.listener, self.transport, peer, self.side)
+        })
+    }
+
+    /// The same hop over another transport.
+    pub(super) fn over(&self, transport: Transport) -> Option<Self> {
+        let peer = self.peer()?;
+        Some(Self {
+            others: self.others.clone(),
+            ..Self::at_hop(self.listener, transport, peer, self.side)
+        })
+    }
+
+    fn at_hop(listener: ListenerId, transport: Transport, peer: SocketAddr, side: Side) -> Self {
+        let end = End::Hop {
+            listener,
+            transport,
+            peer,
+        };
+        Self {
+            to: end.destination(),
+            listener,
+            transport,
+            end,
+            side,
+            others: Vec::new(),
+        }
+    }
+
+    pub(super) fn upstream(&self) -> Option<UpstreamId> {
+        match self.side {
+            Side::Upstream(id) => Some(id),
+            Side::Web | Side::Stranger => None,
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self.to {
+            Destination::Flow(FlowId::Datagram { peer, .. })
+            | Destination::Connect { peer, .. } => Some(peer),
+            Destination::Flow(FlowId::Connection { .. }) => None,
+        }
+    }
+
+    pub(super) fn leg(&self) -> Leg {
+        leg_of(self.side)
+    }
+}
+
+/// How media sees a side.
+pub(super) fn leg_of(side: Side) -> Leg {
+    match side {
+        Side::Web => Leg::Web,
+        Side::Upstream(id) => Leg::Sip(Some(id)),
+        Side::Stranger => Leg::Sip(None),
+    }
+}
+
+fn transport_of(config: &ProxyConfig, listener: ListenerId) -> Transport {
+    config
+        .listeners
+        .get(usize::from(listener.0))
+        .map_or(Transport::Udp, |listener| listener.transport)
+}
+
+fn side_of(config: &ProxyConfig, peer: SocketAddr) -> Side {
+    let at = config
+        .upstreams
+        .iter()
+        .position(|upstream| upstream.members.contains(&peer));
+    at.and_then(|at| u16::try_from(at).ok())
+        .map_or(Side::Stranger, |at| Side::Upstream(UpstreamId(at)))
+}
+
+/// The first listener of this transport, of the peer's address family if there is one.
+fn listener_for(
+    config: &ProxyConfig,
+    transport: Transport,
+    peer: SocketAddr,
+) -> Option<ListenerId> {
+    let of_transport = || {
+        config
+            .listeners
+            .iter()
+            .enumerate()
+            .filter(|(_, listener)| listener.transport == transport)
+    };
+    let same_family =
+        of_transport().find(|(_, listener)| listener.host.contains(':') == peer.is_ipv6());
+    let (at, _) = same_family.or_else(|| of_transport().next())?;
+    u8::try_from(at).ok().map(ListenerId)
+}

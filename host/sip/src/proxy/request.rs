@@ -1,0 +1,356 @@
+//! A request as it comes: which transaction it is of, and the checks of RFC 3261 §16.3.
+
+use std::{hash::Hasher, net::SocketAddr, sync::Arc};
+
+use super::{
+    Proxy, Service, Timeout,
+    best::Best,
+    dialog::{InDialog, Queued, call_key},
+    ids::{TxId, TxKey},
+    io::{Attributes, Cause, Direction, DropCause, Policies},
+    reply::Reply,
+    server_tx::{Phase, Plan, ServerEvent, ServerMachine, ServerTx},
+};
+use crate::{
+    flow::{Destination, Flow, FlowId},
+    header::Via,
+    message::{HeaderName, Message, Method},
+    transaction::{invite_server, server},
+    uri::{SipUri, Uri},
+};
+
+/// What a request without Max-Forwards gets (RFC 3261 §16.6 item 3).
+pub(super) const MAX_FORWARDS: u8 = 70;
+/// RFC 3261 §8.1.1.7
+const MAGIC_COOKIE: &str = "z9hG4bK";
+
+/// Which way a request goes by its method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ack,
+    Cancel,
+    Invite,
+    Other,
+}
+
+impl Kind {
+    fn of(request: &Message) -> Self {
+        match request.method() {
+            Some(Method::Ack) => Self::Ack,
+            Some(Method::Cancel) => Self::Cancel,
+            Some(Method::Invite) => Self::Invite,
+            Some(_) | None => Self::Other,
+        }
+    }
+}
+
+/// What the checks came to.
+pub(super) enum Checked {
+    /// Goes on, in a dialog or not.
+    Request(Option<InDialog>),
+    /// Answered at once.
+    Reply(Reply),
+}
+
+impl Proxy {
+    pub(super) fn on_request(&mut self, flow: Arc<Flow>, request: Message, policies: Policies) {
+        let kind = Kind::of(&request);
+        match kind {
+            Kind::Ack => self.on_ack(&flow, request),
+            Kind::Cancel => self.on_cancel(&flow, &request),
+            Kind::Invite | Kind::Other => {
+                let Some(key) = self.tx_key(&request) else {
+                    return self.dropped(DropCause::Unanswerable);
+                };
+                match self.by_key.get(&key) {
+                    Some(&id) => self.on_retransmission(id),
+                    None => self.on_new_request(key, kind, flow, request, policies),
+                }
+            }
+        }
+    }
+
+    /// RFC 3261 §17.2.3. ACK and CANCEL have the key of their INVITE.
+    pub(super) fn tx_key(&self, request: &Message) -> Option<TxKey> {
+        let via = request.top_via()?;
+        let mut hasher = self.chance.hasher(b't');
+        match request.method()? {
+            Method::Ack | Method::Cancel => hasher.write(b"INVITE"),
+            method => hasher.write(method.as_str().as_bytes()),
+        }
+        hasher.write_u8(0);
+        hasher.write(via.sent_by.text.as_bytes());
+        hasher.write_u8(0);
+        match via
+            .branch()
+            .filter(|branch| branch.starts_with(MAGIC_COOKIE))
+        {
+            Some(branch) => hasher.write(branch.as_bytes()),
+            // RFC 2543: whatever its retransmissions, its ACK and its CANCEL have in common.
+            None => {
+                hasher.write(request.call_id()?.as_bytes());
+                hasher.write_u32(request.cseq()?.number);
+                hasher.write(request.from_tag().unwrap_or_default().as_bytes());
+                hasher.write_u8(0);
+                hasher.write(request.request_uri()?.as_bytes());
+            }
+        }
+        Some(TxKey(hasher.finish()))
+    }
+
+    fn on_retransmission(&mut self, id: TxId) {
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return;
+        };
+        let actions = tx.step(ServerEvent::Request);
+        self.act_server(id, actions, None);
+    }
+
+    fn on_new_request(
+        &mut self,
+        key: TxKey,
+        kind: Kind,
+        flow: Arc<Flow>,
+        mut request: Message,
+        policies: Policies,
+    ) {
+        let reply_to = reply_to(&request, &flow);
+        stamp_via(&mut request, flow.peer);
+        if self.servers.len() >= self.config.limits.transactions_max {
+            let reply = self.unavailable(Cause::Overload).detail("transactions_max");
+            return self.reply_stateless(&flow, &request, reply_to, &reply);
+        }
+        let loop_hash = self.loop_hash(&request, &flow);
+        let checked = self.check(&mut request, &flow, loop_hash);
+        let dialog = match &checked {
+            Checked::Request(dialog) => *dialog,
+            Checked::Reply(_) => None,
+        };
+        let passage = dialog.map_or_else(
+            || (self.chance.draw() >> 32) as u32,
+            |dialog| dialog.token.passage,
+        );
+        let direction = dialog.map_or(Direction::ToCallee, |dialog| dialog.direction);
+        let id = TxId(self.next_id());
+        let machine = match kind {
+            Kind::Invite => ServerMachine::Invite(invite_server::start()),
+            Kind::Ack | Kind::Cancel | Kind::Other => ServerMachine::Other(server::start()),
+        };
+        let tx = ServerTx {
+            key,
+            machine,
+            reply_to,
+            outgoing: None,
+            policies,
+            began: self.now(),
+            dialog,
+            passage,
+            call: call_key(&self.chance, &request, direction, passage),
+            to_tag: self.chance.draw(),
+            loop_hash,
+            attributes: Attributes::default(),
+            phase: Phase::Working,
+            ask: None,
+            gate: None,
+            plan: Plan::default(),
+            branches: Vec::new(),
+            best: Best::default(),
+            sent: None,
+            retransmissions: 0,
+            request,
+            flow,
+        };
+        if let FlowId::Connection { .. } = tx.flow.id {
+            self.by_client.insert((tx.flow.id, id));
+        }
+        self.by_key.insert(key, id);
+        self.servers.insert(id, tx);
+        if kind == Kind::Invite {
+            self.start(self.config.timers.trying, Timeout::Trying(id));
+        }
+        match checked {
+            Checked::Reply(reply) => self.reply(id, reply),
+            Checked::Request(None) => self.ask_request(id),
+            Checked::Request(Some(dialog)) => self.enter_gate(id, dialog.direction),
+        }
+    }
+
+    /// In order with what came before it in its dialog.
+    fn enter_gate(&mut self, id: TxId, direction: Direction) {
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return;
+        };
+        match self
+            .gates
+            .enter((tx.call, direction), id, self.config.limits.queued_max)
+        {
+            Queued::Free => self.ask_request(id),
+            Queued::Waiting => tx.phase = Phase::Queued,
+            Queued::Full => {
+                let reply = self.unavailable(Cause::Overload).detail("queued_max");
+                self.reply(id, reply);
+            }
+        }
+    }
+
+    /// RFC 3261 §16.3 and §16.4.
+    fn check(&self, request: &mut Message, flow: &Flow, loop_hash: u32) -> Checked {
+        let is_options = request.method() == Some(Method::Options);
+        if let Some(reply) = check_scheme(request) {
+            return Checked::Reply(reply);
+        }
+        if request.max_forwards() == Some(0) {
+            return Checked::Reply(if is_options {
+                self.capabilities()
+            } else {
+                Reply::new(483, Cause::Refused)
+            });
+        }
+        if self
+            .names
+            .branches_in(request)
+            .any(|branch| branch.loop_hash == loop_hash)
+        {
+            return Checked::Reply(Reply::new(482, Cause::Refused));
+        }
+        let dialog = match self.take_routes(request, flow) {
+            Ok(dialog) => dialog,
+            Err(reply) => return Checked::Reply(reply),
+        };
+        if let Some(reply) = check_extensions(request) {
+            return Checked::Reply(reply);
+        }
+        if dialog.is_none() && self.service == Service::Draining {
+            return Checked::Reply(self.unavailable(Cause::Overload).detail("draining"));
+        }
+        if dialog.is_none() && is_options && self.is_for_us(request) {
+            return Checked::Reply(self.capabilities());
+        }
+        Checked::Request(dialog)
+    }
+
+    /// A keep-alive or a probe: our address, and no user.
+    fn is_for_us(&self, request: &Message) -> bool {
+        let uri = request.request_uri().and_then(SipUri::from_text);
+        uri.is_some_and(|uri| uri.user.is_none() && self.names.is_ours(&uri))
+            && !request.contains(HeaderName::Route)
+    }
+
+    fn capabilities(&self) -> Reply {
+        Reply::new(200, Cause::Refused)
+            .header(HeaderName::Allow, "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, SUBSCRIBE, NOTIFY, REFER, MESSAGE, INFO, UPDATE, PRACK, PUBLISH")
+            .header(HeaderName::Accept, "application/sdp, */*")
+            .header(HeaderName::Supported, "path, outbound")
+    }
+
+    /// The only 503 that leaves us: the PBX or client goes elsewhere for a while.
+    pub(super) fn unavailable(&self, cause: Cause) -> Reply {
+        Reply::new(503, cause).header(
+            HeaderName::RetryAfter,
+            self.config.timers.retry_after.as_secs().to_string(),
+        )
+    }
+
+    /// Of everything that routing depends on (RFC 5393 §4.2); where it came from too, so that a request that a PBX sends back with
+    /// the same Request-URI is a spiral the first time and a loop the second.
+    fn loop_hash(&self, request: &Message, flow: &Flow) -> u32 {
+        let mut hasher = self.chance.hasher(b'l');
+        std::hash::Hash::hash(&flow.side, &mut hasher);
+        let mut add = |part: &[u8]| {
+            hasher.write(part);
+            hasher.write_u8(0);
+        };
+        add(request.request_uri().unwrap_or_default().as_bytes());
+        add(request.call_id().unwrap_or_default().as_bytes());
+        add(request.from_tag().unwrap_or_default().as_bytes());
+        add(request.to_tag().unwrap_or_default().as_bytes());
+        add(&request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes());
+        for name in [
+            HeaderName::Route,
+            HeaderName::ProxyRequire,
+            HeaderName::ProxyAuthorization,
+        ] {
+            request.values(name).for_each(&mut add);
+        }
+        (hasher.finish() >> 32) as u32
+    }
+}
+
+/// Schemes that somebody behind us may understand; whatever else is one nobody does.
+fn check_scheme(request: &Message) -> Option<Reply> {
+    match Uri::parse(request.request_uri().unwrap_or_default()) {
+        Ok(Uri::Sip(_) | Uri::Tel(_)) => None,
+        Ok(Uri::Other(uri)) if uri.scheme.eq_ignore_ascii_case("urn") => None,
+        Ok(Uri::Other(_)) | Err(_) => Some(Reply::new(416, Cause::Refused)),
+    }
+}
+
+/// RFC 3261 §16.3 item 5: no extension asks anything of a proxy that we would know.
+fn check_extensions(request: &Message) -> Option<Reply> {
+    let tags: Vec<_> = request
+        .values(HeaderName::ProxyRequire)
+        .map(String::from_utf8_lossy)
+        .collect();
+    (!tags.is_empty())
+        .then(|| Reply::new(420, Cause::Refused).header(HeaderName::Unsupported, tags.join(", ")))
+}
+
+/// Back on the flow that it came on; for a datagram without `rport` to the port of its Via (RFC 3261 §18.2.2).
+pub(super) fn reply_to(request: &Message, flow: &Flow) -> Destination {
+    match flow.id {
+        FlowId::Connection { .. } => Destination::Flow(flow.id),
+        FlowId::Datagram { listener, peer } => {
+            let via = request.top_via();
+            let asked_for = via.is_some_and(|via| via.rport().is_some());
+            let port = via.and_then(|via| via.sent_by.port).unwrap_or(5060);
+            let peer = if asked_for {
+                peer
+            } else {
+                SocketAddr::new(peer.ip(), port)
+            };
+            Destination::Flow(FlowId::Datagram { listener, peer })
+        }
+    }
+}
+
+/// `received` where the Via names another host than the packet (RFC 3261 §18.2.1), and both where it asks for `rport` (RFC 3581 §4).
+fn stamp_via(request: &mut Message, peer: SocketAddr) {
+    let Some(raw) = request.values(HeaderName::Via).next() else {
+        return;
+    };
+    let Ok(via) = Via::parse(raw) else { return };
+    let (asked_for, claimed) = (via.rport(), via.params.has("received"));
+    let is_known = via.sent_by.host.address() == Some(peer.ip());
+    if asked_for.is_none() && is_known && !claimed {
+        return;
+    }
+    let value = stamped(&via, peer);
+    // Cannot fail: the parts were on the wire, and white space in them was trimmed away.
+    let stamped = request.replace_first_value(HeaderName::Via, value);
+    debug_assert!(stamped.is_ok(), "a Via that was read can be written");
+}
+
+fn stamped(via: &Via<'_>, peer: SocketAddr) -> String {
+    let sent_by = via
+        .sent_by
+        .text
+        .split_ascii_whitespace()
+        .collect::<String>();
+    let mut value = format!("SIP/2.0/{} {sent_by}", via.transport);
+    for (name, param) in via.params.iter() {
+        if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
+            continue;
+        }
+        value.push(';');
+        value.push_str(name);
+        if let Some(param) = param {
+            value.push('=');
+            value.push_str(param);
+        }
+    }
+    value.push_str(&format!(";received={}", peer.ip()));
+    if via.rport().is_some() {
+        value.push_str(&format!(";rport={}", peer.port()));
+    }
+    value
+}

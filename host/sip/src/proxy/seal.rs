@@ -1,0 +1,305 @@
+//! The last touches before bytes leave (RFC 3261 §16.6): Max-Forwards, Routes, Record-Route, From and To, Via; and the requests that
+//! a branch makes by itself, CANCEL and the ACK of a failure.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Proxy,
+    best::Failure,
+    branch::{Branch, Fallback, Rewritten},
+    config::Oversize,
+    dialog::{InDialog, Rewrite},
+    forward::next_max_forwards,
+    ids::{BranchId, CallKey, TxId},
+    io::{Cause, Direction, Leg, MediaBranch},
+    server_tx::ServerTx,
+    targets::session_of,
+};
+use crate::{
+    flow::{Destination, FlowId, Transport},
+    header::NameAddr,
+    message::{HeaderName, Message, MessageError, Method},
+    token::{End, Token},
+    uri::SipUri,
+};
+
+impl Proxy {
+    /// Makes the branch's request ready to be sent.
+    ///
+    /// # Errors
+    /// What the branch failed of.
+    pub(super) fn seal(&mut self, id: BranchId) -> Result<(), Failure> {
+        let too_large = |error: MessageError| Failure::own(500, Cause::Refused, error.to_string());
+        let Some(branch) = self.branches.get(&id) else {
+            return Ok(());
+        };
+        let Some(tx) = self.servers.get(&branch.tx) else {
+            return Ok(());
+        };
+        let mut request = (*branch.request).clone();
+        let record_route = self.record_route(tx, branch);
+        let (call, index, dialog, tx_id) = (tx.call, branch.index, tx.dialog, branch.tx);
+        set_routes(&mut request, &branch.candidate.path).map_err(too_large)?;
+        for route in record_route {
+            request
+                .prepend(HeaderName::RecordRoute, route)
+                .map_err(too_large)?;
+        }
+        request
+            .set(
+                HeaderName::MaxForwards,
+                next_max_forwards(&request).to_string(),
+            )
+            .map_err(too_large)?;
+        let rewritten = self
+            .rewrite(tx_id, &mut request, call, index, dialog)
+            .map_err(too_large)?;
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return Ok(());
+        };
+        branch.rewritten = rewritten;
+        let place = &branch.candidate.place;
+        let via = self.names.via(place.listener, place.transport, &branch.via);
+        request.prepend(HeaderName::Via, via).map_err(too_large)?;
+        branch.request = Arc::new(request);
+        branch.bytes = branch.request.to_bytes();
+        self.fit(id)
+    }
+
+    /// Our Record-Route, if the request makes a dialog: one value if both ends reach us at the same listener, else two (RFC 5658),
+    /// the one for the side that it came from first, since each is put on top.
+    fn record_route(&self, tx: &ServerTx, branch: &Branch) -> Vec<String> {
+        let makes_dialog = match branch.request.method() {
+            Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify) => {
+                tx.dialog.is_none()
+            }
+            Some(_) | None => false,
+        };
+        if !makes_dialog {
+            return Vec::new();
+        }
+        let (call_id, from_tag) = (branch.request.call_id(), branch.request.from_tag());
+        let token = Token {
+            worker: self.config.worker,
+            passage: tx.passage,
+            branch: branch.index,
+            caller: self.caller_end(tx),
+            callee: branch.candidate.place.end,
+        };
+        let bytes = |text: Option<&'_ str>| text.unwrap_or_default().as_bytes().to_vec();
+        let token = token.seal(&self.config.keys, &bytes(call_id), &bytes(from_tag));
+        let (here, there) = (tx.flow.listener, branch.candidate.place.listener);
+        let mut routes = vec![self.names.record_route(here, &token)];
+        if here != there {
+            routes.push(self.names.record_route(there, &token));
+        }
+        routes
+    }
+
+    /// Where the caller is reached later: its session, or the address that its responses go to.
+    fn caller_end(&self, tx: &ServerTx) -> End {
+        let end = End::of_flow(
+            &tx.flow,
+            session_of(&self.names, &tx.request, HeaderName::From),
+        );
+        match (end, tx.reply_to) {
+            (
+                End::Hop {
+                    listener,
+                    transport,
+                    ..
+                },
+                Destination::Flow(FlowId::Datagram { peer, .. }),
+            ) => End::Hop {
+                listener,
+                transport,
+                peer,
+            },
+            (end, Destination::Flow(_) | Destination::Connect { .. }) => end,
+        }
+    }
+
+    /// From and To as the other end knows them.
+    fn rewrite(
+        &mut self,
+        tx: TxId,
+        request: &mut Message,
+        call: CallKey,
+        index: u8,
+        dialog: Option<InDialog>,
+    ) -> Result<Rewritten, MessageError> {
+        let Some(tx) = self.servers.get(&tx) else {
+            return Ok(Rewritten::No);
+        };
+        let by_policy = Rewrite::between(&tx.request, request);
+        match (dialog, by_policy) {
+            (Some(_), Some(_)) => Ok(Rewritten::Yes),
+            (None, None) => Ok(Rewritten::No),
+            (None, Some(rewrite)) => {
+                if makes_dialog(request)
+                    && let Some(record) = self.call_record(call)
+                {
+                    record.rewrites.insert(index, rewrite);
+                }
+                Ok(Rewritten::Yes)
+            }
+            (Some(dialog), None) => self.rewrite_in_dialog(request, call, dialog),
+        }
+    }
+
+    /// As the record of the call says, if it has one.
+    pub(super) fn rewrite_in_dialog(
+        &mut self,
+        request: &mut Message,
+        call: CallKey,
+        dialog: InDialog,
+    ) -> Result<Rewritten, MessageError> {
+        let now = self.now();
+        let record = self.calls.get(call, now);
+        let Some(rewrite) = record.and_then(|call| call.rewrites.get(&dialog.token.branch)) else {
+            return Ok(Rewritten::No);
+        };
+        let (from, to) = rewrite.of_request(request, dialog.direction);
+        request.set(HeaderName::From, from)?;
+        request.set(HeaderName::To, to)?;
+        Ok(Rewritten::Yes)
+    }
+
+    /// What is too large for one packet goes as the upstream's configuration says (RFC 3261 §18.1.1).
+    fn fit(&mut self, id: BranchId) -> Result<(), Failure> {
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return Ok(());
+        };
+        let place = &branch.candidate.place;
+        let upstream = place
+            .upstream()
+            .and_then(|id| self.config.upstreams.get(usize::from(id.0)));
+        let Some(upstream) = upstream.filter(|_| place.transport == Transport::Udp) else {
+            return Ok(());
+        };
+        if branch.bytes.len() <= upstream.mtu_bytes_max {
+            return Ok(());
+        }
+        match upstream.oversize {
+            Oversize::Fragment => Ok(()),
+            Oversize::Refuse => Err(Failure::own(513, Cause::Refused, "too large for UDP")),
+            Oversize::TcpThenUdp => {
+                let Some(tcp) = place.over(Transport::Tcp) else {
+                    return Ok(());
+                };
+                let via = self.names.via(tcp.listener, Transport::Tcp, &branch.via);
+                let request = Arc::make_mut(&mut branch.request);
+                let replaced = request.replace_first_value(HeaderName::Via, via);
+                replaced.map_err(|error| Failure::own(500, Cause::Refused, error.to_string()))?;
+                self.by_destination.remove(&(branch.candidate.place.to, id));
+                self.by_destination.insert((tcp.to, id));
+                branch.candidate.place = tcp;
+                branch.fallback = Fallback::Udp;
+                branch.bytes = branch.request.to_bytes();
+                Ok(())
+            }
+        }
+    }
+}
+
+fn makes_dialog(request: &Message) -> bool {
+    matches!(
+        request.method(),
+        Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
+    )
+}
+
+/// A registered Path on top of what Routes there are; then, if the first of them is a strict router, the Request-URI changes places
+/// with it (RFC 3261 §16.6 item 6).
+pub(super) fn set_routes(request: &mut Message, path: &[String]) -> Result<(), MessageError> {
+    for route in path.iter().rev() {
+        request.prepend(HeaderName::Route, route)?;
+    }
+    let first = request
+        .values(HeaderName::Route)
+        .next()
+        .and_then(|route| NameAddr::parse(route).ok());
+    let strict = first
+        .map(|route| route.uri)
+        .filter(|uri| SipUri::from_text(uri).is_some_and(|uri| !uri.is_loose_router()));
+    if let Some(uri) = strict.map(str::to_owned) {
+        let target = format!("<{}>", request.request_uri().unwrap_or_default());
+        request.remove_first_value(HeaderName::Route);
+        request.append(HeaderName::Route, target)?;
+        request.set_request_uri(&uri)?;
+    }
+    Ok(())
+}
+
+/// RFC 3261 §17.1.1.3: as the INVITE, with the To of the response.
+pub(super) fn failure_ack(invite: &Message, response: &Message) -> Bytes {
+    let to = response.raw(HeaderName::To).unwrap_or_default();
+    like_invite(invite, "ACK", to, &[])
+}
+
+/// RFC 3261 §9.1.
+pub(super) fn cancel(invite: &Message, reasons: &[Vec<u8>]) -> Bytes {
+    let to = invite.raw(HeaderName::To).unwrap_or_default();
+    like_invite(invite, "CANCEL", to, reasons)
+}
+
+/// A request of ours with what it shares with the INVITE.
+fn like_invite(invite: &Message, method: &str, to: &[u8], reasons: &[Vec<u8>]) -> Bytes {
+    let build = || -> Result<Message, MessageError> {
+        let unfold = crate::message::unfold;
+        let mut request = Message::request(method, invite.request_uri().unwrap_or_default())?;
+        if let Some(via) = invite.values(HeaderName::Via).next() {
+            request.append(HeaderName::Via, unfold(via))?;
+        }
+        for route in invite.values(HeaderName::Route) {
+            request.append(HeaderName::Route, unfold(route))?;
+        }
+        request.append(HeaderName::MaxForwards, "70")?;
+        request.append(
+            HeaderName::From,
+            unfold(invite.raw(HeaderName::From).unwrap_or_default()),
+        )?;
+        request.append(HeaderName::To, unfold(to))?;
+        request.append(HeaderName::CallId, invite.call_id().unwrap_or_default())?;
+        let number = invite.cseq().map_or(0, |cseq| cseq.number);
+        request.append(HeaderName::CSeq, format!("{number} {method}"))?;
+        for reason in reasons {
+            request.append(HeaderName::Reason, unfold(reason))?;
+        }
+        request.append(HeaderName::ContentLength, "0")?;
+        Ok(request)
+    };
+    let request = build();
+    debug_assert!(request.is_ok(), "every value was in the INVITE");
+    request.map_or_else(|_| Bytes::new(), |request| request.to_bytes())
+}
+
+/// The name that media knows a branch of a call by. `direction` is that of the request, whether `message` is it or its response.
+pub(super) fn media_branch(
+    message: &Message,
+    direction: Direction,
+    passage: u32,
+    index: u8,
+    caller: Leg,
+    callee: Leg,
+) -> MediaBranch {
+    let (caller_tag, callee_tag) = match direction {
+        Direction::ToCallee => (message.from_tag(), message.to_tag()),
+        Direction::ToCaller => (message.to_tag(), message.from_tag()),
+    };
+    let call = format!(
+        "{};{};{passage:08x}",
+        message.call_id().unwrap_or_default(),
+        caller_tag.unwrap_or_default()
+    );
+    let to_tag = callee_tag.map(Into::into);
+    MediaBranch {
+        call: call.into(),
+        branch: index.to_string().into(),
+        to_tag,
+        caller,
+        callee,
+    }
+}
