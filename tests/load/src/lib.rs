@@ -12,6 +12,7 @@
 pub mod browser;
 pub mod load;
 pub mod process;
+pub mod proxy;
 pub mod score;
 pub mod sip;
 pub mod uac;

@@ -1,4 +1,4 @@
-//! A run: connections, a PBX socket, and requests at a pace.
+//! The sockets of a run and what happens on them: every message that comes is answered or scored at once.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use socket2::SockRef;
 use tokio::{
     net::UdpSocket,
@@ -16,12 +16,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use super::{From, Pace, Sides};
 use crate::{
-    browser::{self, Door},
-    process,
-    score::{Outcome, Window},
+    browser,
     sip::View,
-    uac::{Inspect, Kind, Ledger, Party, Plan},
+    uac::{Ledger, Party, Plan},
     uas::{Answerer, Seen},
 };
 
@@ -30,264 +29,58 @@ const UDP_QUEUE_BYTES: usize = 4 << 20;
 /// The largest UDP payload.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
-/// Both sides of the proxy.
-#[derive(Clone)]
-pub struct Sides {
-    /// Where browsers connect to.
-    pub door: Door,
-    /// How many of them.
-    pub browsers: usize,
-    /// Opened and registered at the same time; some servers cannot take more than one.
-    pub at_once: usize,
-    /// Browsers are `sip:{name}{index}@{domain}`.
-    pub name: String,
-    /// The domain that the proxy serves.
-    pub domain: String,
-    /// Where the PBX listens: the upstream of the proxy's configuration.
-    pub pbx: SocketAddr,
-    /// Where the PBX sends its own requests: the proxy's UDP listener.
-    pub proxy_udp: Option<SocketAddr>,
-    /// Fields that the answering side sends back, as `Echo-NAME`.
-    pub echo: Vec<String>,
-}
-
-/// Who sends the requests of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// Each browser in turn.
-    Browsers,
-    /// The PBX.
-    Pbx,
-}
-
-/// How fast requests follow each other.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
-    /// So many a second, whatever the proxy does.
-    Rate(f64),
-    /// So many are on their way at any time: the proxy is saturated.
-    Window(usize),
-}
-
-/// How much a run sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
-    /// So many requests; all of them are measured.
-    Requests(u64),
-    /// For a time, after a time that is not measured.
-    Time {
-        /// Not measured.
-        warm_up: Duration,
-        /// Measured.
-        measured: Duration,
-    },
-}
-
-/// One run.
-pub struct Run {
-    /// What is sent.
-    pub plan: Plan,
-    /// By whom.
-    pub from: From,
-    /// How fast.
-    pub pace: Pace,
-    /// How much.
-    pub amount: Amount,
-    /// How long a request may wait before it is lost.
-    pub patience: Duration,
-    /// The process whose CPU is measured.
-    pub proxy: Option<u32>,
-    /// Looks at each final 2xx.
-    pub inspect: Option<Inspect>,
-}
-
-/// Open connections, ready for runs, one after the other.
-pub struct Load {
-    inner: Rc<Inner>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-struct Inner {
-    sides: Sides,
-    browsers: Vec<Party>,
+pub(super) struct Inner {
+    pub(super) sides: Sides,
+    pub(super) browsers: Vec<Party>,
     pbx: Party,
     answer_browser: Vec<Answerer>,
     answer_pbx: Answerer,
     outboxes: RefCell<Vec<UnboundedSender<String>>>,
     socket: UdpSocket,
-    ledger: RefCell<Ledger>,
-    seen_pbx: RefCell<Seen>,
-    seen_browsers: RefCell<Seen>,
+    pub(super) ledger: RefCell<Ledger>,
+    pub(super) seen_pbx: RefCell<Seen>,
+    pub(super) seen_browsers: RefCell<Seen>,
     /// What ended requests are followed by, while a window is to be kept full.
     refill: RefCell<Option<(Rc<Plan>, From, u64)>>,
-    next_browser: Cell<usize>,
-    closed: Cell<usize>,
+    pub(super) next_browser: Cell<usize>,
+    pub(super) closed: Cell<usize>,
+    pub(super) stopped: Cell<bool>,
 }
 
-impl Load {
-    /// Binds the PBX and opens every connection. Must run inside a [`tokio::task::LocalSet`].
-    ///
-    /// # Errors
-    /// The PBX's address is taken, or a connection cannot be opened.
-    pub async fn open(sides: Sides) -> Result<Self> {
+impl Inner {
+    /// Binds the PBX; connections are still to be attached.
+    pub(super) fn bind(sides: Sides) -> Result<Rc<Self>> {
         let socket = StdUdpSocket::bind(sides.pbx)
             .with_context(|| format!("bind the PBX to {}", sides.pbx))?;
         SockRef::from(&socket).set_recv_buffer_size(UDP_QUEUE_BYTES)?;
         socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from_std(socket)?;
-        let (browsers, count) = (parties(&sides), sides.browsers);
-        let pbx = pbx_party(socket.local_addr()?);
+        let address = socket.local_addr()?;
+        let (browsers, pbx) = (parties(&sides), pbx_party(address));
         let answerer = |party: &Party| Answerer {
             contact: party.contact.clone(),
             echo: sides.echo.clone(),
         };
         // Call-IDs tell generators apart that share a proxy, and runs of one process from those of another.
-        let run = format!(
-            "{}{}x{}",
-            sides.name,
-            socket.local_addr()?.port(),
-            std::process::id()
-        );
-        let inner = Rc::new(Inner {
+        let run = format!("{}{}x{}", sides.name, address.port(), std::process::id());
+        Ok(Rc::new(Self {
             answer_browser: browsers.iter().map(answerer).collect(),
             answer_pbx: answerer(&pbx),
             browsers,
             pbx,
             outboxes: RefCell::default(),
-            socket,
+            socket: UdpSocket::from_std(socket)?,
             ledger: RefCell::new(Ledger::new(run)),
             seen_pbx: RefCell::default(),
             seen_browsers: RefCell::default(),
             refill: RefCell::default(),
             next_browser: Cell::default(),
             closed: Cell::default(),
+            stopped: Cell::default(),
             sides,
-        });
-        let mut tasks = vec![spawn_local(Rc::clone(&inner).listen())];
-        while tasks.len() <= count {
-            let at_once = inner.sides.at_once.clamp(1, count + 1 - tasks.len());
-            let sockets = futures_util::future::try_join_all(
-                (0..at_once).map(|_| browser::open(&inner.sides.door)),
-            )
-            .await?;
-            for socket in sockets {
-                tasks.push(inner.attach(tasks.len() - 1, socket));
-            }
-        }
-        Ok(Self { inner, tasks })
+        }))
     }
 
-    /// Registers every browser.
-    ///
-    /// # Errors
-    /// One of them was refused or not answered.
-    pub async fn register(&self) -> Result<()> {
-        let plan = Plan::new(
-            Kind::Register,
-            vec![format!("sip:{}", self.inner.sides.domain)],
-        );
-        let count = self.inner.browsers.len();
-        self.inner.next_browser.set(0);
-        let outcome = self
-            .run(Run {
-                plan,
-                from: From::Browsers,
-                pace: Pace::Window(self.inner.sides.at_once),
-                amount: Amount::Requests(count as u64),
-                patience: Duration::from_secs(10),
-                proxy: None,
-                inspect: None,
-            })
-            .await?;
-        ensure!(
-            outcome.score.is_clean(),
-            "REGISTER failed: {:?}",
-            outcome.score
-        );
-        Ok(())
-    }
-
-    /// The addresses of record of the browsers.
-    #[must_use]
-    pub fn addresses_of_record(&self) -> Vec<String> {
-        self.inner
-            .browsers
-            .iter()
-            .map(|party| party.aor.clone())
-            .collect()
-    }
-
-    /// Connections that the proxy closed.
-    #[must_use]
-    pub fn closed(&self) -> usize {
-        self.inner.closed.get()
-    }
-
-    /// Sends, waits, counts.
-    ///
-    /// # Errors
-    /// The measured process is gone.
-    pub async fn run(&self, run: Run) -> Result<Outcome> {
-        let inner = &self.inner;
-        inner.ledger.borrow_mut().reset(run.inspect);
-        inner.seen_pbx.take();
-        inner.seen_browsers.take();
-        let plan = Rc::new(run.plan);
-        let window = match run.amount {
-            Amount::Requests(count) => {
-                let start = Reading::take(run.proxy)?;
-                inner.ledger.borrow_mut().measuring = true;
-                let sent = inner.send(
-                    &plan,
-                    run.from,
-                    run.pace,
-                    count,
-                    Duration::MAX,
-                    run.patience,
-                );
-                sent.await;
-                inner.settle(run.patience).await;
-                start.until_now(run.proxy)?
-            }
-            Amount::Time { warm_up, measured } => {
-                let measuring = async {
-                    sleep(warm_up).await;
-                    let start = Reading::take(run.proxy)?;
-                    inner.ledger.borrow_mut().measuring = true;
-                    sleep(measured).await;
-                    inner.ledger.borrow_mut().measuring = false;
-                    start.until_now(run.proxy)
-                };
-                let sending = inner.send(
-                    &plan,
-                    run.from,
-                    run.pace,
-                    u64::MAX,
-                    warm_up + measured,
-                    run.patience,
-                );
-                let (window, ()) = tokio::join!(measuring, sending);
-                inner.settle(run.patience).await;
-                window?
-            }
-        };
-        let score = inner.ledger.borrow().score.clone();
-        let (pbx, browsers) = (
-            inner.seen_pbx.borrow().clone(),
-            inner.seen_browsers.borrow().clone(),
-        );
-        Ok(Outcome::new(score, &window, pbx, browsers))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl Inner {
-    fn attach(self: &Rc<Self>, index: usize, socket: browser::Socket) -> JoinHandle<()> {
+    pub(super) fn attach(self: &Rc<Self>, index: usize, socket: browser::Socket) -> JoinHandle<()> {
         let (outbox, messages) = unbounded_channel();
         self.outboxes.borrow_mut().push(outbox);
         let inner = Rc::clone(self);
@@ -300,7 +93,7 @@ impl Inner {
     }
 
     /// The PBX, for ever.
-    async fn listen(self: Rc<Self>) {
+    pub(super) async fn listen(self: Rc<Self>) {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         while self.socket.readable().await.is_ok() {
             while let Ok((length, peer)) = self.socket.try_recv_from(&mut buffer) {
@@ -409,7 +202,7 @@ impl Inner {
     }
 
     /// Sends up to `count` requests for at most `time`.
-    async fn send(
+    pub(super) async fn send(
         &self,
         plan: &Rc<Plan>,
         from: From,
@@ -426,7 +219,7 @@ impl Inner {
             *self.refill.borrow_mut() = Some((Rc::clone(plan), from, count - begun));
             (0..begun).for_each(|_| self.begin(plan, from));
         }
-        while start.elapsed() < time && begun < count {
+        while start.elapsed() < time && begun < count && !self.stopped.get() {
             tick.tick().await;
             match pace {
                 Pace::Rate(rate) => {
@@ -448,40 +241,11 @@ impl Inner {
     }
 
     /// Waits until everything has ended, or is lost.
-    async fn settle(&self, patience: Duration) {
+    pub(super) async fn settle(&self, patience: Duration) {
         while self.ledger.borrow().waiting() > 0 {
             sleep(Duration::from_millis(5)).await;
             self.ledger.borrow_mut().expire(patience, Instant::now());
         }
-    }
-}
-
-struct Reading {
-    at: Instant,
-    proxy: Option<Duration>,
-    own: Duration,
-}
-
-impl Reading {
-    fn take(proxy: Option<u32>) -> Result<Self> {
-        Ok(Self {
-            at: Instant::now(),
-            proxy: proxy.map(process::cpu).transpose()?,
-            own: process::cpu(std::process::id())?,
-        })
-    }
-
-    fn until_now(&self, proxy: Option<u32>) -> Result<Window> {
-        let now = Self::take(proxy)?;
-        let proxy_cpu = now
-            .proxy
-            .zip(self.proxy)
-            .map(|(now, before)| now.saturating_sub(before));
-        Ok(Window {
-            took: now.at - self.at,
-            proxy_cpu,
-            own_cpu: now.own.saturating_sub(self.own),
-        })
     }
 }
 
