@@ -2,6 +2,7 @@
 //!
 //! Each command is a module with one entry, `run(&[String])`; this file only chooses.
 
+mod bench;
 mod demo;
 mod deny;
 mod host;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   demo [--yes] [--check] the proxy with two policies and a softphone page; --check only looks whether it comes up
+  bench relay [--quick]  what relaying costs, beside Kamailio if it is installed; --profile: where the time goes
   test [--yes]           every check, every test, the peers of the end-to-end tests installed first
   build-plugins [NAME…]  the policies of plugins/, or these, as components in the target folder's plugins/
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     };
     let outcome = match command {
         "demo" => demo::run(rest),
+        "bench" => bench::run(rest),
         "test" => test::run(rest),
         "build-plugins" => plugins::run(rest),
         "help" | "--help" | "-h" => {

@@ -1,0 +1,288 @@
+//! `cargo xtask bench relay`: what hookswitch costs, beside Debian's Kamailio with the same policy in its own language.
+//!
+//! Every subject is started anew in every round, the rounds alternate their order, and all of them get the same load from the same
+//! generator on the same cores. The figures are the median of the rounds and their spread; they hold for one machine and one moment.
+
+mod profile;
+mod report;
+mod subject;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    plugins::{self, Selection},
+    shell::{self, cargo, target_dir},
+};
+use report::Report;
+use subject::{Kind, Running};
+
+const USAGE: &str = "usage: cargo xtask bench relay [--quick] [--profile]
+
+  --quick    one short round with the binaries of the dev profile: shows that it works, not what it costs
+  --profile  where the time goes, instead of how much it is";
+
+/// Digits that every number of the load begins with, followed by three that count to this.
+const PREFIXES: usize = 1000;
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let Some((what, flags)) = args.split_first() else {
+        bail!("{USAGE}")
+    };
+    ensure!(what == "relay", "{what}?\n{USAGE}");
+    let unknown = flags
+        .iter()
+        .find(|flag| *flag != "--quick" && *flag != "--profile");
+    ensure!(unknown.is_none(), "{unknown:?}?\n{USAGE}");
+    let has = |name: &str| flags.iter().any(|flag| flag == name);
+    let bench = Bench::build(if has("--quick") {
+        Effort::Quick
+    } else {
+        Effort::Full
+    })?;
+    if has("--profile") {
+        profile::run(&bench)
+    } else {
+        relay(&bench)
+    }
+}
+
+/// How much is done for a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effort {
+    /// Once and shortly, as built for tests.
+    Quick,
+    /// Several rounds, as built for release.
+    Full,
+}
+
+impl Effort {
+    fn rounds(self) -> usize {
+        match self {
+            Self::Quick => 1,
+            Self::Full => 3,
+        }
+    }
+
+    fn seconds(self) -> u64 {
+        match self {
+            Self::Quick => 2,
+            Self::Full => 8,
+        }
+    }
+
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Quick => "dev",
+            Self::Full => "release",
+        }
+    }
+}
+
+/// What was built, and where a benchmark keeps its files.
+struct Bench {
+    effort: Effort,
+    proxy: PathBuf,
+    generator: PathBuf,
+    /// `header-rules` and `prefix-router`.
+    policies: Vec<PathBuf>,
+    folder: PathBuf,
+}
+
+impl Bench {
+    fn build(effort: Effort) -> Result<Self> {
+        let policies = plugins::build(Selection::Named(&["header-rules", "prefix-router"]))?;
+        let mut build = cargo();
+        // All of the workspace is named for the reason that `host` gives.
+        build.args([
+            "build",
+            "--workspace",
+            "--bin",
+            "hookswitch",
+            "--bin",
+            "hookswitch-load",
+        ]);
+        build.args(["--profile", effort.profile()]);
+        shell::run("build", &mut build)?;
+        let binaries = target_dir().join(if effort == Effort::Full {
+            "release"
+        } else {
+            "debug"
+        });
+        let folder = target_dir().join("bench");
+        fs::create_dir_all(&folder)?;
+        let (proxy, generator) = (
+            binaries.join("hookswitch"),
+            binaries.join("hookswitch-load"),
+        );
+        Ok(Self {
+            effort,
+            proxy,
+            generator,
+            policies,
+            folder,
+        })
+    }
+}
+
+/// One run of the generator and the figures that are read from its report.
+struct Task {
+    args: &'static [&'static str],
+    figures: &'static [Figure],
+}
+
+/// One line of the result.
+#[derive(Clone, Copy)]
+struct Figure {
+    measure: &'static str,
+    unit: &'static str,
+    /// Of the generator's report.
+    field: &'static str,
+}
+
+const fn figure(measure: &'static str, unit: &'static str, field: &'static str) -> Figure {
+    Figure {
+        measure,
+        unit,
+        field,
+    }
+}
+
+/// Memory first: what the load leaves behind would hide what a connection costs.
+const TASKS: &[Task] = &[
+    Task {
+        args: &["idle", "--browsers", "1000"],
+        figures: &[figure(
+            "memory of an idle WSS connection",
+            "bytes",
+            "bytes_per_connection",
+        )],
+    },
+    Task {
+        args: &["handshakes", "--browsers", "300"],
+        figures: &[
+            figure(
+                "CPU of a TLS handshake and upgrade, full",
+                "ms",
+                "full_cpu_ms",
+            ),
+            figure(
+                "CPU of a TLS handshake and upgrade, resumed",
+                "ms",
+                "resumed_cpu_ms",
+            ),
+        ],
+    },
+    Task {
+        args: &["options", "--browsers", "64", "--window", "64"],
+        figures: &[
+            figure("CPU for 1,000 OPTIONS, saturated", "ms", "cpu_ms_per_1000"),
+            figure("OPTIONS, saturated", "1/s", "rate"),
+        ],
+    },
+    Task {
+        args: &["options", "--browsers", "200", "--rate", "2000"],
+        figures: &[
+            figure("CPU for 1,000 OPTIONS at 2,000/s", "ms", "cpu_ms_per_1000"),
+            figure("p50 of OPTIONS at 2,000/s", "us", "p50_us"),
+            figure("p99 of OPTIONS at 2,000/s", "us", "p99_us"),
+        ],
+    },
+    Task {
+        args: &["calls", "--browsers", "64", "--window", "64"],
+        figures: &[
+            figure("CPU for 1,000 calls, saturated", "ms", "cpu_ms_per_1000"),
+            figure("calls, saturated", "1/s", "rate"),
+        ],
+    },
+];
+
+fn relay(bench: &Bench) -> Result<()> {
+    let mut kinds = vec![Kind::Reused, Kind::Fresh];
+    if subject::kamailio_is_here() {
+        kinds.push(Kind::Kamailio);
+    } else {
+        println!(
+            "Kamailio is not installed; for the peer: apt-get install {}",
+            subject::KAMAILIO_PACKAGES
+        );
+    }
+    let mut report = Report::new(bench.effort);
+    for round in 0..bench.effort.rounds() {
+        for turn in 0..kinds.len() {
+            // Nobody is always first, or always after the same one.
+            let Some(kind) = kinds.get((round + turn) % kinds.len()) else {
+                continue;
+            };
+            println!("── round {}: {}", round + 1, kind.name());
+            let running = Running::start(*kind, bench)?;
+            for task in TASKS {
+                measure(bench, &running, task, &mut report)?;
+            }
+        }
+    }
+    println!("\n{}", report.table());
+    let file = bench.folder.join("relay.json");
+    fs::write(&file, report.json()).with_context(|| format!("write {}", file.display()))?;
+    println!("{}", file.display());
+    Ok(())
+}
+
+fn measure(bench: &Bench, running: &Running, task: &Task, report: &mut Report) -> Result<()> {
+    let outcome = generate(bench, running, task.args)?;
+    for figure in task.figures {
+        let value = outcome[figure.field]
+            .as_f64()
+            .with_context(|| format!("the generator's report lacks {}", figure.field))?;
+        report.add(running.kind, *figure, value);
+    }
+    let score = &outcome["score"];
+    let clean = score.is_null()
+        || score["answered"] == score["begun"] && score["wrong"] == 0 && outcome["closed"] == 0;
+    if !clean {
+        report.note(format!(
+            "{}, {}: {score}",
+            running.kind.name(),
+            task.args.join(" ")
+        ));
+    }
+    Ok(())
+}
+
+/// Runs the generator against `running`; gives its report.
+fn generate(bench: &Bench, running: &Running, args: &[&str]) -> Result<Value> {
+    let mut command = shell::command(&bench.generator);
+    command.args(args).args([
+        "--door",
+        &running.door.to_string(),
+        "--pid",
+        &running.pid().to_string(),
+    ]);
+    command.args([
+        "--pbx",
+        &running.pbx.to_string(),
+        "--dial-count",
+        &PREFIXES.to_string(),
+    ]);
+    if args
+        .first()
+        .is_some_and(|what| *what != "idle" && *what != "handshakes")
+    {
+        command.args(["--seconds", &bench.effort.seconds().to_string()]);
+    }
+    let text = shell::read(&mut command).with_context(|| running.log())?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// How long a server may take until it answers.
+const START_MAX: Duration = Duration::from_secs(60);
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("write {}", file.display()))
+}

@@ -1,0 +1,171 @@
+//! Where the time goes: samples of the running proxy under OPTIONS, by crate and by function.
+
+use std::{collections::BTreeMap, process::Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Bench, Running, generate, subject::Kind};
+use crate::shell;
+
+const SAMPLES_PER_SECOND: &str = "997";
+const SYMBOLS_SHOWN: usize = 40;
+
+/// Prints shares of the samples by crate and the functions with most of them.
+pub(super) fn run(bench: &Bench) -> Result<()> {
+    ensure!(
+        shell::which("perf").is_some(),
+        "perf is not installed: apt-get install linux-perf"
+    );
+    let running = Running::start(Kind::Reused, bench)?;
+    let data = bench.folder.join("perf.data");
+    let seconds = bench.effort.seconds();
+    // cpu-clock needs no counters of the processor, which virtual machines lack.
+    let mut perf = shell::command("perf");
+    perf.args([
+        "record",
+        "--quiet",
+        "--event",
+        "cpu-clock",
+        "--freq",
+        SAMPLES_PER_SECOND,
+        "--pid",
+        &running.pid().to_string(),
+    ]);
+    perf.arg("--output")
+        .arg(&data)
+        .args(["--", "sleep", &seconds.to_string()])
+        .stderr(Stdio::inherit());
+    // Warm before the samples begin: compiled, connected, caches filled.
+    generate(
+        bench,
+        &running,
+        &["options", "--browsers", "64", "--window", "64"],
+    )?;
+    let mut recording = perf.spawn().context("start perf")?;
+    generate(
+        bench,
+        &running,
+        &["options", "--browsers", "64", "--window", "64"],
+    )?;
+    ensure!(recording.wait()?.success(), "perf recorded nothing");
+    let mut report = shell::command("perf");
+    report.args([
+        "report",
+        "--stdio",
+        "--quiet",
+        "--no-children",
+        "--sort",
+        "dso,symbol",
+        "--field-separator",
+        "|",
+    ]);
+    report.arg("--input").arg(&data).stderr(Stdio::null());
+    print(&shell::read(&mut report)?);
+    Ok(())
+}
+
+fn print(report: &str) {
+    let samples: Vec<Sample> = report.lines().filter_map(Sample::parse).collect();
+    let mut by_origin: BTreeMap<&str, f64> = BTreeMap::new();
+    for sample in &samples {
+        *by_origin.entry(&sample.origin).or_default() += sample.share;
+    }
+    let mut origins: Vec<(&str, f64)> = by_origin.into_iter().collect();
+    origins.sort_by(|a, b| b.1.total_cmp(&a.1));
+    println!("\nshare of the CPU time by origin");
+    for (origin, share) in origins.iter().filter(|(_, share)| *share >= 0.1) {
+        println!("{share:6.2} %  {origin}");
+    }
+    println!("\nfunctions with the largest shares, their callees not counted");
+    for sample in samples.iter().take(SYMBOLS_SHOWN) {
+        println!(
+            "{:6.2} %  {:<22} {}",
+            sample.share, sample.origin, sample.symbol
+        );
+    }
+}
+
+struct Sample {
+    share: f64,
+    /// Crate, library or kernel.
+    origin: String,
+    symbol: String,
+}
+
+impl Sample {
+    /// `12.34%|hookswitch|[.] symbol`, and columns that are of no use.
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split('|').map(str::trim);
+        let share = fields.next()?.trim_end_matches('%').parse().ok()?;
+        let (object, symbol) = (fields.next()?, fields.next()?);
+        let (mode, raw) = symbol.split_once(' ')?;
+        let symbol = format!("{:#}", rustc_demangle::demangle(raw.trim()));
+        let origin = match (mode, object) {
+            ("[k]", _) => "kernel".to_owned(),
+            (_, "hookswitch") => crate_of(&symbol),
+            // Code that was made at run time has no file.
+            (_, object)
+                if object.starts_with('[')
+                    || object.starts_with("//anon")
+                    || object.contains("memfd") =>
+            {
+                "policies (wasm)".to_owned()
+            }
+            (_, object) => object.to_owned(),
+        };
+        Some(Self {
+            share,
+            origin,
+            symbol,
+        })
+    }
+}
+
+/// The first crate in a symbol: of a method, that of its type.
+fn crate_of(symbol: &str) -> String {
+    let path = symbol.trim_start_matches(['<', '&', '*', '(', '[']);
+    let path = path
+        .strip_prefix("mut ")
+        .or(path.strip_prefix("dyn "))
+        .unwrap_or(path);
+    match path.split_once("::") {
+        Some((name, _))
+            if name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') =>
+        {
+            name.to_owned()
+        }
+        Some(_) | None if symbol.starts_with("aws_lc") => "aws_lc".to_owned(),
+        Some(_) | None => "other".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_crate_of_a_symbol() {
+        let origin = |line: &str| Sample::parse(line).unwrap().origin;
+        assert_eq!(
+            origin(" 1.50%|hookswitch|[.] hookswitch_sip::message::parse   |-      -"),
+            "hookswitch_sip"
+        );
+        assert_eq!(
+            origin(" 1.50%|hookswitch|[.] <hookswitch_sip::Message as core::fmt::Debug>::fmt"),
+            "hookswitch_sip"
+        );
+        assert_eq!(
+            origin(" 1.50%|hookswitch|[.] _ZN5tokio7runtime4park17h0123456789abcdefE"),
+            "tokio"
+        );
+        assert_eq!(
+            origin(" 1.50%|hookswitch|[.] aws_lc_0_40_0_aes_gcm"),
+            "aws_lc"
+        );
+        assert_eq!(origin(" 1.50%|[kernel.kallsyms]|[k] tcp_sendmsg"), "kernel");
+        assert_eq!(origin(" 1.50%|libc.so.6|[.] malloc"), "libc.so.6");
+        assert!(Sample::parse("# a comment").is_none());
+    }
+}

@@ -1,0 +1,306 @@
+//! The servers that are measured: their configurations, their starts and their ends.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Bench, PREFIXES, START_MAX, write};
+use crate::shell;
+
+/// What Debian calls the peer and its modules.
+pub(super) const KAMAILIO_PACKAGES: &str =
+    "kamailio kamailio-tls-modules kamailio-websocket-modules";
+const KAMAILIO_CONFIG: &str = include_str!("../../../tests/load/kamailio/kamailio.cfg");
+/// Transactions linger there; with less it runs out.
+const KAMAILIO_SHARED_MB: &str = "2048";
+const KAMAILIO_PRIVATE_MB: &str = "32";
+const LOG_TAIL_BYTES: usize = 2000;
+
+/// Ten rules: seven on requests, three on responses. `kamailio.cfg` says the same in its language.
+const HEADER_RULES: &str = r#"{"rules":[
+    {"on":"request","set":{"X-Tenant":"acme"}},
+    {"on":"request","set":{"X-Region":"eu-central"}},
+    {"on":"request","add":{"X-Trace":"edge-1"}},
+    {"on":"request","remove":"X-Internal"},
+    {"on":"request","remove":"User-Agent"},
+    {"on":"request","set":{"Organization":"Acme"}},
+    {"on":"request","when":{"header":{"name":"X-Debug","exists":true}},"add":{"X-Debugged":"yes"}},
+    {"on":"response","set":{"Server":"edge"}},
+    {"on":"response","remove":"X-Powered-By"},
+    {"on":"response","add":{"X-Edge":"edge-1"}}]}"#;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// hookswitch, an instance of a policy for many messages.
+    Reused,
+    /// hookswitch, an instance of a policy for each message.
+    Fresh,
+    /// The peer.
+    Kamailio,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Reused => "hookswitch",
+            Self::Fresh => "hookswitch, fresh instances",
+            Self::Kamailio => "Kamailio",
+        }
+    }
+}
+
+/// A server that runs until this is dropped.
+pub(super) struct Running {
+    pub(super) kind: Kind,
+    child: Child,
+    /// Where browsers connect to.
+    pub(super) door: SocketAddr,
+    /// Where its PBX is to listen.
+    pub(super) pbx: SocketAddr,
+    log: PathBuf,
+}
+
+impl Running {
+    pub(super) fn start(kind: Kind, bench: &Bench) -> Result<Self> {
+        let folder = bench.folder.join(format!("{kind:?}"));
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        let ports = Ports::free()?;
+        let mut command = match kind {
+            Kind::Reused => hookswitch(bench, &folder, &ports, "reuse")?,
+            Kind::Fresh => hookswitch(bench, &folder, &ports, "message")?,
+            Kind::Kamailio => kamailio(&folder, &ports)?,
+        };
+        let log = folder.join("log");
+        let output = File::create(&log)?;
+        command
+            .stdin(Stdio::null())
+            .stderr(output.try_clone()?)
+            .stdout(output);
+        let child = command
+            .spawn()
+            .with_context(|| format!("start {}", kind.name()))?;
+        let mut running = Self {
+            kind,
+            child,
+            door: ports.door,
+            pbx: ports.pbx,
+            log,
+        };
+        running.until_ready()?;
+        Ok(running)
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The end of its log.
+    pub(super) fn log(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let tail = log
+            .get(log.len().saturating_sub(LOG_TAIL_BYTES)..)
+            .unwrap_or_default();
+        format!(
+            "{} said:\n{}",
+            self.kind.name(),
+            String::from_utf8_lossy(tail)
+        )
+    }
+
+    fn until_ready(&mut self) -> Result<()> {
+        let started = Instant::now();
+        while TcpStream::connect(self.door).is_err() {
+            ensure!(self.child.try_wait()?.is_none(), "it ended; {}", self.log());
+            ensure!(
+                started.elapsed() < START_MAX,
+                "it does not listen; {}",
+                self.log()
+            );
+            sleep(Duration::from_millis(50));
+        }
+        // Kamailio listens before its workers are up.
+        sleep(Duration::from_secs(1));
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Kamailio ends its children only when it is asked to end.
+        let asked = Command::new("kill").arg(self.pid().to_string()).status();
+        let patience = Instant::now();
+        while asked.is_ok()
+            && patience.elapsed() < Duration::from_secs(5)
+            && matches!(self.child.try_wait(), Ok(None))
+        {
+            sleep(Duration::from_millis(20));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(super) fn kamailio_is_here() -> bool {
+    kamailio_program().is_some()
+        && Path::new("/usr/lib/x86_64-linux-gnu/kamailio/modules/websocket.so").exists()
+}
+
+pub(super) fn kamailio_program() -> Option<PathBuf> {
+    shell::which("kamailio")
+        .or_else(|| Some(PathBuf::from("/usr/sbin/kamailio")).filter(|file| file.exists()))
+}
+
+struct Ports {
+    door: SocketAddr,
+    udp: SocketAddr,
+    pbx: SocketAddr,
+}
+
+impl Ports {
+    /// Free a moment ago, which is all that can be known.
+    fn free() -> Result<Self> {
+        let any = (Ipv4Addr::LOCALHOST, 0);
+        let (udp, pbx) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+        Ok(Self {
+            door: TcpListener::bind(any)?.local_addr()?,
+            udp: udp.local_addr()?,
+            pbx: pbx.local_addr()?,
+        })
+    }
+}
+
+fn hookswitch(bench: &Bench, folder: &Path, ports: &Ports, isolation: &str) -> Result<Command> {
+    let routes: Vec<String> = prefixes()
+        .map(|prefix| format!(r#"{{"prefix":"{prefix}","upstreams":["pbx"]}}"#))
+        .collect();
+    write(
+        &folder.join("prefix-router.json"),
+        &format!(r#"{{"routes":[{}]}}"#, routes.join(",")),
+    )?;
+    write(&folder.join("header-rules.json"), HEADER_RULES)?;
+    let Ports { door, udp, pbx } = ports;
+    // One line a transaction is what hookswitch logs and Kamailio does not: both are silent here.
+    let mut config = format!(
+        r#"[server]
+state_dir = "state"
+domains = ["localhost"]
+[[listener]]
+name = "wss"
+transport = "wss"
+address = "{door}"
+[[listener]]
+name = "udp"
+transport = "udp"
+address = "{udp}"
+[[upstream]]
+name = "pbx"
+members = ["{pbx}"]
+[admin]
+enabled = false
+[log]
+filter = "warn"
+"#
+    );
+    for policy in &bench.policies {
+        let name = policy
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .context("a policy's name")?;
+        let component = policy.display().to_string();
+        config.push_str(&format!(
+            "[[policy]]\nname = {name:?}\ncomponent = {component:?}\nconfig_file = \"{name}.json\"\nisolation = \"{isolation}\"\n"
+        ));
+    }
+    let file = folder.join("hookswitch.toml");
+    write(&file, &config)?;
+    let mut command = Command::new(&bench.proxy);
+    command.arg("run").arg(file).current_dir(folder);
+    Ok(command)
+}
+
+fn kamailio(folder: &Path, ports: &Ports) -> Result<Command> {
+    let place = folder.display().to_string();
+    let children = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .to_string();
+    let mut config = KAMAILIO_CONFIG.to_owned();
+    let names = [
+        ("CHILDREN", children),
+        ("UDP", ports.udp.to_string()),
+        ("WSS", ports.door.to_string()),
+        ("FOLDER", place),
+    ];
+    for (name, value) in names {
+        config = config.replace(&format!("@{name}@"), &value);
+    }
+    write(&folder.join("kamailio.cfg"), &config)?;
+    certificate(folder)?;
+    let (tables, next) = (
+        folder.join("tables"),
+        ports.pbx.to_string().replace(':', "\\:"),
+    );
+    fs::create_dir_all(&tables)?;
+    write(
+        &tables.join("version"),
+        "table_name(string) table_version(int)\nmtrees:2\n",
+    )?;
+    let rows: String = prefixes()
+        .zip(1..)
+        .map(|(prefix, id)| format!("{id}:prefixes:{prefix}:sip\\:{next}\n"))
+        .collect();
+    write(
+        &tables.join("mtrees"),
+        &format!("id(int,auto) tname(string) tprefix(string) tvalue(string)\n{rows}"),
+    )?;
+    let mut command = Command::new(kamailio_program().context("kamailio")?);
+    command.args([
+        "-DD",
+        "-E",
+        "-m",
+        KAMAILIO_SHARED_MB,
+        "-M",
+        KAMAILIO_PRIVATE_MB,
+    ]);
+    command
+        .arg("-f")
+        .arg(folder.join("kamailio.cfg"))
+        .arg("-Y")
+        .arg(folder);
+    Ok(command)
+}
+
+/// Of the kind that hookswitch makes for itself: ECDSA on P-256.
+fn certificate(folder: &Path) -> Result<()> {
+    let mut openssl = shell::command("openssl");
+    openssl.args(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost"
+            .split(' '),
+    );
+    openssl
+        .arg("-keyout")
+        .arg(folder.join("key.pem"))
+        .arg("-out")
+        .arg(folder.join("cert.pem"))
+        .stderr(Stdio::null());
+    ensure!(
+        openssl.status().context("run openssl")?.success(),
+        "openssl made no certificate"
+    );
+    Ok(())
+}
+
+/// As the generator dials them.
+fn prefixes() -> impl Iterator<Item = String> {
+    (0..PREFIXES).map(|n| format!("49{n:03}"))
+}
