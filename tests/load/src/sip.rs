@@ -49,10 +49,11 @@ impl<'a> View<'a> {
     /// Every value of a field in order; `name` in its long form.
     pub fn headers<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         let compact = compact_form(name);
+        // By LF alone, which is a search for one byte; the CR is white space to `trim`.
         self.text
-            .split("\r\n")
+            .split('\n')
             .skip(1)
-            .take_while(|line| !line.is_empty())
+            .take_while(|line| !line.trim_end().is_empty())
             .filter_map(move |line| {
                 let (field, value) = line.split_once(':')?;
                 let field = field.trim_end();
@@ -63,7 +64,7 @@ impl<'a> View<'a> {
     }
 
     fn start_line(&self) -> &'a str {
-        self.text.split("\r\n").next().unwrap_or_default()
+        self.text.split('\r').next().unwrap_or_default()
     }
 }
 
