@@ -136,7 +136,10 @@ impl Network<'_> {
 
     fn every_2xx_is_acknowledged(&self) -> Vec<String> {
         let mut lost = Vec::new();
-        for (agent, server) in self.accepted().filter(|(_, server)| !server.acknowledged) {
+        for (agent, server) in self
+            .accepted()
+            .filter(|(_, server)| !server.acknowledged && !server.ended_early)
+        {
             if let Some((caller, client)) = self.caller_of(server)
                 && !self.way_was_gone(agent, caller, server.since)
             {

@@ -99,6 +99,16 @@ impl Ladder {
                 format!(" [body {}]", msg.body.trim_end())
             };
         }
+        if name == "reason" {
+            let reason = msg
+                .start
+                .splitn(3, ' ')
+                .nth(2)
+                .filter(|_| msg.status().is_some());
+            return reason
+                .map(|reason| format!(" ({reason})"))
+                .unwrap_or_default();
+        }
         let values: Vec<String> = match name {
             "Via" | "Route" | "Record-Route" => msg
                 .all(name)

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! registered alice bob               join and register, unseen
-//! show Route Via body ended asks     what each line of the ladder shows beside method and Request-URI
+//! show Route Via body reason ended asks     what each line of the ladder shows beside method and Request-URI
 //! alice INVITE bob + X-Test: yes     a new call to bob's address of record, with a header field; ` - Name` takes one away
 //! bob 180                            answers the newest request that waits
 //! bob 200 tag=x nosdp                with this To tag, without a body
 //! alice ACK & bob BYE                both in one instant
 //! alice INFO                         without a target: in the newest dialog; `#1` names the first
+//! alice BYE strict                   as a strict router would send it on
+//! alice merges INVITE                the same request as another transaction
+//! pbx relays bob                     hands on what waits there, as a stateless proxy
 //! alice resend INVITE                the same bytes again
 //! alice cancels / ignores CANCEL     habits: 487 after CANCEL or not
 //! advance 500ms
@@ -30,7 +33,7 @@ use hookswitch_sip::{
 };
 
 use crate::{
-    agent::{Ack, Agent, Answer, Cancelled, Draft, Kind, to_uri},
+    agent::{Ack, Agent, Answer, Cancelled, Draft, Judges, Kind, to_uri},
     node::{Node, UPSTREAMS},
     policy::{Act, MediaAct, Rule, When},
     world::World,
@@ -48,6 +51,11 @@ pub fn check_with(configure: impl FnOnce(&mut ProxyConfig), script: &str, expect
     let mut config = Node::default_config();
     configure(&mut config);
     let mut world = World::new(config, 1);
+    CAST.iter()
+        .filter(|cast| cast.2 == Kind::Udp)
+        .for_each(|cast| {
+            agent(&mut world, cast.0);
+        });
     for line in script
         .lines()
         .map(str::trim)
@@ -156,7 +164,7 @@ fn registered(world: &mut World, names: &[&str]) {
     world.ended.clear();
 }
 
-/// Joins with its first mention.
+/// A browser joins with its first mention; who speaks UDP is always there.
 fn agent(world: &mut World, name: &str) -> usize {
     if let Some(known) = world.agents.iter().position(|a| a.name == name) {
         return known;
@@ -200,6 +208,7 @@ fn act(world: &mut World, index: usize, command: &str) {
             .is_some()
     };
     let no_sdp = take("nosdp");
+    let strict = take("strict");
     let tag = words
         .iter()
         .find_map(|w| w.strip_prefix("tag="))
@@ -280,10 +289,19 @@ fn act(world: &mut World, index: usize, command: &str) {
                 .expect("such a request");
             agent.resend(client);
         }
+        ("merges", [method]) => {
+            let client = agent
+                .clients
+                .iter()
+                .rposition(|c| c.request.method() == *method);
+            agent.merge(now, client.expect("such a request"));
+        }
+        ("relays", [target]) => agent.relay(&to_uri(target)),
         ("ignores", ["CANCEL"]) => agent.habits.cancelled = Cancelled::Ignores,
         ("acks", ["at", "once"]) => agent.habits.ack = Ack::AtOnce,
         ("raw", text) => {
             let text = text.join(" ").replace("\\r\\n", "\r\n");
+            world.agents[index].judges = Judges::Nothing;
             world.send_raw(index, text.into());
         }
         (method, []) => {
@@ -297,16 +315,16 @@ fn act(world: &mut World, index: usize, command: &str) {
             } else {
                 body_text.unwrap_or_default()
             };
-            agent.begin_in_dialog(
-                now,
-                dialog,
-                &Draft {
-                    method: method.to_owned(),
-                    extra,
-                    body,
-                    ..Draft::default()
-                },
-            );
+            let draft = Draft {
+                method: method.to_owned(),
+                extra,
+                body,
+                ..Draft::default()
+            };
+            let client = agent.begin_in_dialog(now, dialog, &draft);
+            if strict {
+                agent.route_strictly(client);
+            }
         }
         (method, [target]) => {
             let body = if method == "INVITE" {
@@ -345,14 +363,19 @@ fn split_extra(command: &str) -> (&str, Vec<(String, String)>) {
         None => (first, Vec::new()),
     };
     let added = parts.map(|part| {
-        part.split_once(": ")
+        part.split_once(":")
             .unwrap_or_else(|| panic!("`Name: value`, not {part}"))
     });
     (
         head,
         removed
             .into_iter()
-            .chain(added.map(|(name, value)| (name.to_owned(), value.to_owned())))
+            .chain(added.map(|(name, value)| {
+                (
+                    name.to_owned(),
+                    value.trim().replace("LARGE", &"x".repeat(1400)),
+                )
+            }))
             .collect(),
     )
 }

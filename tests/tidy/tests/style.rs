@@ -63,8 +63,10 @@ fn no_file_is_too_long() {
 
 #[test]
 fn every_file_says_what_it_is() {
+    // A file of tests beside the file that it tests needs no words of its own.
     let silent = |(path, text): &(String, String)| {
-        (!text.contains("//!")).then(|| format!("{path} does not say what it is"))
+        (!path.ends_with("tests.rs") && !text.contains("//!"))
+            .then(|| format!("{path} does not say what it is"))
     };
     assert_none(&sources().iter().filter_map(silent).collect::<Vec<_>>());
 }

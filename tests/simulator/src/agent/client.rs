@@ -151,14 +151,42 @@ impl Agent {
         cancel.push("CSeq", &format!("{} CANCEL", request.cseq()));
         apply_extra(&mut cancel, extra);
         self.clients[client].cancelled_at = Some(now);
-        self.clients[client].give_up_at = Some(now + GIVE_UP);
+        // The element that got our CANCEL counts 64*T1 too (§9.1), and tells us when it is over.
+        self.clients[client].give_up_at = Some(now + GIVE_UP + T2);
         self.transmit(now, cancel, branch);
     }
 
-    /// Sends the last request again, byte for byte, as a retransmission would be.
+    /// Sends a request again, byte for byte, as a retransmission would be.
     pub fn resend(&mut self, client: usize) {
         let client = &self.clients[client];
         self.out.push((client.hop, client.request.clone()));
+    }
+
+    /// Sends a request once more as another transaction: what arrives twice when a proxy on the way forked.
+    pub fn merge(&mut self, now: Duration, client: usize) {
+        let branch = self.fresh("z9hG4bK-");
+        let mut request = self.clients[client].request.clone();
+        request.set("Via", &self.via(&branch));
+        self.send_request(now, request);
+    }
+
+    /// Turns a request that waits to be sent into what a strict router makes of it (RFC 2543): the first Route stands in the
+    /// Request-URI, and the old Request-URI is the last Route.
+    pub fn route_strictly(&mut self, client: usize) {
+        let request = &mut self.clients[client].request;
+        let (target, mut routes) = (request.uri().to_owned(), request.all("Route"));
+        if routes.is_empty() {
+            return;
+        }
+        let first = routes.remove(0);
+        request.start = format!("{} {} SIP/2.0", request.method(), wire::uri_of(&first));
+        request.remove("Route");
+        routes.iter().for_each(|route| request.push("Route", route));
+        request.push("Route", &format!("<{target}>"));
+        let sent = request.clone();
+        if let Some(last) = self.out.last_mut() {
+            last.1 = sent;
+        }
     }
 
     fn finish_request(&mut self, request: &mut Msg, draft: &Draft) {

@@ -5,6 +5,7 @@
 
 mod client;
 mod dialog;
+mod relay;
 mod server;
 
 use std::{net::SocketAddr, time::Duration};
@@ -70,6 +71,16 @@ pub enum Ack {
     AtOnce,
 }
 
+/// Whether an agent complains of what should not have reached it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Judges {
+    /// Of all of it.
+    #[default]
+    Everything,
+    /// It sent bytes past its stack, which does not know their answers.
+    Nothing,
+}
+
 /// One user agent.
 #[derive(Debug)]
 pub struct Agent {
@@ -95,10 +106,13 @@ pub struct Agent {
     pub dialogs: Vec<Dialog>,
     /// To be sent, in this order.
     pub out: Vec<(Hop, Msg)>,
+    /// What it complains of.
+    pub judges: Judges,
     /// When its connection broke, each time.
     pub lost_at: Vec<Duration>,
     /// What arrived and should not have.
     pub wrongs: Vec<String>,
+    relayed: Vec<relay::Relayed>,
     counter: u32,
     pub(crate) register_call: (String, u32),
 }
@@ -123,8 +137,10 @@ impl Agent {
             servers: Vec::new(),
             dialogs: Vec::new(),
             out: Vec::new(),
+            judges: Judges::default(),
             lost_at: Vec::new(),
             wrongs: Vec::new(),
+            relayed: Vec::new(),
             counter: 0,
             register_call: (String::new(), 0),
         }
@@ -148,7 +164,9 @@ impl Agent {
     /// A message arrived from `source`.
     pub fn receive(&mut self, now: Duration, source: SocketAddr, msg: Msg) {
         match msg.status() {
+            Some(_) if self.relay_response(&msg) => {}
             Some(status) => self.receive_response(status, msg),
+            None if self.relay_onward(&msg) => {}
             None => self.receive_request(now, source, msg),
         }
     }
@@ -217,6 +235,9 @@ impl Agent {
     }
 
     fn wrong(&mut self, what: &str, msg: &Msg) {
+        if self.judges == Judges::Nothing {
+            return;
+        }
         self.wrongs.push(format!(
             "{}: {what}: {} ({}, {})",
             self.name,

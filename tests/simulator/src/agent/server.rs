@@ -14,6 +14,8 @@ pub struct Server {
     pub answered: Option<u16>,
     /// An ACK came for that answer.
     pub acknowledged: bool,
+    /// It was accepted, and a BYE ended the dialog before the ACK came.
+    pub ended_early: bool,
     /// A CANCEL came for it.
     pub cancelled: bool,
     /// When it arrived.
@@ -21,6 +23,8 @@ pub struct Server {
     branch: String,
     hop: Hop,
     tag: String,
+    /// To tags of its 2xx.
+    accepted_tags: Vec<String>,
     /// What a retransmission of the request is answered with.
     last: Option<Msg>,
     /// Responses that are sent again until their ACK comes; one for each To tag.
@@ -61,6 +65,12 @@ impl Server {
         }
     }
 
+    /// What a stateless proxy takes from it; nobody here answers it any more.
+    pub(super) fn handed_on(&mut self) -> (Msg, Hop) {
+        self.answered = Some(0);
+        (self.request.clone(), self.hop)
+    }
+
     pub(super) fn timers(&self) -> [Option<Duration>; 2] {
         [self.repeats.iter().map(|r| r.at).min(), None]
     }
@@ -98,7 +108,9 @@ impl Agent {
             request,
             answered: None,
             acknowledged: false,
+            ended_early: false,
             cancelled: false,
+            accepted_tags: Vec::new(),
             since: now,
             branch,
             hop,
@@ -121,7 +133,9 @@ impl Agent {
                 &request.tag("From"),
             ) {
                 None => {
-                    self.wrong("belongs to no dialog here", &request);
+                    if !self.took_part(&request) {
+                        self.wrong("belongs to no dialog here", &request);
+                    }
                     Some(481)
                 }
                 Some(at) if request.cseq() < self.dialogs[at].remote_cseq => Some(500),
@@ -150,6 +164,16 @@ impl Agent {
                 },
             );
         }
+    }
+
+    /// The other end may have a dialog of which this end never heard, if its 2xx was lost for good.
+    fn took_part(&self, request: &Msg) -> bool {
+        let (call_id, tag) = (request.header("Call-ID"), request.tag("To"));
+        let asked = |c: &super::Client| {
+            c.request.header("Call-ID") == call_id && c.request.tag("From") == tag
+        };
+        let was_asked = |s: &Server| s.request.header("Call-ID") == call_id && s.to_tag() == tag;
+        self.clients.iter().any(asked) || self.servers.iter().any(was_asked)
     }
 
     fn receive_cancel(&mut self, now: Duration, branch: &str) -> Option<u16> {
@@ -184,7 +208,9 @@ impl Agent {
                 && s.request.cseq() == cseq
                 && s.request.header("Call-ID") == ack.header("Call-ID")
         };
-        let accepted = |s: &Server| of_call(s) && s.request.tag("From") == ack.tag("From");
+        let accepted = |s: &Server| {
+            of_call(s) && s.request.tag("From") == ack.tag("From") && s.accepted_tags.contains(&tag)
+        };
         match self
             .servers
             .iter_mut()
@@ -246,6 +272,9 @@ impl Agent {
                 }
             }
         }
+        if invite && (200..300).contains(&answer.status) {
+            server.accepted_tags.push(tag.clone());
+        }
         server.last = Some(response.clone());
         if repeated {
             let (at, until) = (now + T1, now + GIVE_UP);
@@ -270,9 +299,14 @@ impl Agent {
 
     /// A BYE ends the waiting for an ACK (RFC 3261 §15.1.2).
     fn stop_repeating(&mut self, tag: &str) {
-        self.servers
+        for server in self
+            .servers
             .iter_mut()
-            .for_each(|s| s.repeats.retain(|r| r.tag != tag));
+            .filter(|s| s.accepted_tags.iter().any(|t| t == tag))
+        {
+            server.repeats.retain(|r| r.tag != tag);
+            server.ended_early |= !server.acknowledged;
+        }
     }
 
     pub(super) fn run_server_timers(&mut self, now: Duration) {

@@ -1,0 +1,17 @@
+//! Ladders: what the proxy does in one situation each, message by message, on the virtual clock.
+
+mod acks;
+mod basic_calls;
+mod best_response;
+mod cancel;
+mod cancel_asks;
+mod dialogs;
+mod forking;
+mod overload;
+mod policy;
+mod registration;
+mod restarts;
+mod routing;
+mod timeouts;
+mod transport;
+mod two_hundred;
