@@ -12,8 +12,8 @@ use super::{
     branch::BranchPhase,
     ids::{BranchId, TxId},
     io::{
-        Ask, AskId, AttributeEdit, Attributes, Cause, Continue, Direction, Hook, MediaVerdict,
-        Output, StoreOp, StoreReply, Verdict,
+        Ask, AskId, AttributeEdit, Attributes, Cause, Continue, Hook, MediaVerdict, Output,
+        StoreOp, StoreReply, Verdict,
     },
     reply::Reply,
     server_tx::Phase,
@@ -268,38 +268,6 @@ impl Proxy {
         let branch = self.branches.get_mut(&id)?;
         branch.ask = None;
         Some(branch.phase)
-    }
-
-    /// Later requests of the dialog and direction wait from now on.
-    pub(super) fn hold_server_gate(&mut self, id: TxId) {
-        let Some(tx) = self.servers.get_mut(&id) else {
-            return;
-        };
-        if let (Some(dialog), None) = (&tx.dialog, tx.gate) {
-            let gate = (tx.call, dialog.direction);
-            tx.gate = Some(gate);
-            self.gates.hold(gate);
-        }
-    }
-
-    pub(super) fn release_server_gate(&mut self, id: TxId) {
-        if let Some(gate) = self.servers.get_mut(&id).and_then(|tx| tx.gate.take()) {
-            self.release_gate(gate);
-        }
-    }
-
-    pub(super) fn release_gate(&mut self, gate: (super::ids::CallKey, Direction)) {
-        self.gates.release(gate);
-        while let Some(next) = self.gates.next(gate) {
-            // One that was cancelled while it waited is over.
-            if self
-                .servers
-                .get(&next)
-                .is_some_and(|tx| tx.phase == Phase::Queued)
-            {
-                self.ask_request(next);
-            }
-        }
     }
 }
 

@@ -2,17 +2,16 @@
 
 use super::{
     Proxy, Timeout,
-    branch::{BranchPhase, Cancel},
-    dialog::Call,
-    ids::{BranchId, CallKey, TxId},
+    branch::{BranchPhase, Cancel, ClientMachine},
+    ids::{BranchId, TxId},
     io::Cause,
     seal,
-    server_tx::{Phase, ServerMachine},
+    server_tx::Phase,
 };
 use crate::{
-    flow::{Flow, FlowId},
-    message::{HeaderName, Message, Method},
-    transaction::{Action, Reliability, client, invite_server},
+    flow::Flow,
+    message::{HeaderName, Message},
+    transaction::{Action, Reliability, Timer, client},
 };
 
 /// RFC 3326: told to those who rang for nothing.
@@ -60,45 +59,6 @@ impl Proxy {
             self.cancel_branch(branch, reasons);
         }
         self.stage_may_be_over(id);
-    }
-
-    /// The connection that a request came on is gone: nobody is left to be answered.
-    pub(super) fn on_client_gone(&mut self, flow: FlowId) {
-        let first = (flow, TxId(0));
-        let gone: Vec<TxId> = self
-            .by_client
-            .range(first..)
-            .take_while(|(on, _)| *on == flow)
-            .map(|(_, tx)| *tx)
-            .collect();
-        for id in gone {
-            let Some(tx) = self.servers.get(&id).filter(|tx| !tx.is_over()) else {
-                continue;
-            };
-            let branches = tx.branches.clone();
-            self.end(id, 0, Cause::ClientGone, String::new(), None);
-            for branch in branches {
-                self.cancel_branch(branch, &[]);
-            }
-            self.terminate_unanswered(id);
-        }
-    }
-
-    /// No final response will ever be sent, so the machine has nothing to wait for.
-    fn terminate_unanswered(&mut self, id: TxId) {
-        let Some(tx) = self.servers.get_mut(&id) else {
-            return;
-        };
-        tx.machine = match tx.machine {
-            ServerMachine::Invite(invite_server::State::Proceeding) => {
-                ServerMachine::Invite(invite_server::State::Terminated)
-            }
-            ServerMachine::Invite(state) => ServerMachine::Invite(state),
-            ServerMachine::Other(_) => {
-                ServerMachine::Other(crate::transaction::server::State::Terminated)
-            }
-        };
-        self.forget_if_done(id);
     }
 
     /// Another branch answered.
@@ -171,97 +131,63 @@ impl Proxy {
         self.start(self.config.timing.t1 * 64, Timeout::CancelIgnored(id));
     }
 
-    /// Removes a branch, and its transaction with the last of them.
-    pub(super) fn forget_branch(&mut self, id: BranchId) {
-        let Some(branch) = self.branches.remove(&id) else {
+    /// 200, 481 or whatever else: the CANCEL arrived.
+    pub(super) fn on_cancel_response(&mut self, id: BranchId, response: &Message) {
+        let Some(branch) = self.branches.get_mut(&id) else {
             return;
         };
-        self.by_destination.remove(&(branch.candidate.place.to, id));
-        self.withdraw(branch.ask);
-        if let Some(tx) = self.servers.get_mut(&branch.tx) {
-            tx.branches.retain(|other| *other != id);
+        let reliability = crate::transaction::Reliability::from(branch.candidate.place.transport);
+        if let Cancel::Sent { state, .. } = &mut branch.cancel {
+            let is_final = response.status().is_some_and(|status| status >= 200);
+            let event = if is_final {
+                client::Event::Final
+            } else {
+                client::Event::Provisional
+            };
+            *state = client::step(*state, event, reliability).0;
         }
-        if let Some(gate) = branch.gate {
-            self.release_gate(gate);
-        }
-        self.forget_if_done(branch.tx);
+        self.forget_branch_if_done(id);
     }
 
-    pub(super) fn forget_branch_if_done(&mut self, id: BranchId) {
-        if self
-            .branches
-            .get(&id)
-            .is_some_and(|branch| branch.is_finished())
-        {
-            self.forget_branch(id);
-        }
-    }
-
-    /// Removes a transaction that is over and has no branch that could still bring a 2xx.
-    pub(super) fn forget_if_done(&mut self, id: TxId) {
-        let Some(tx) = self.servers.get(&id) else {
+    pub(super) fn on_cancel_timer(&mut self, id: BranchId, timer: Timer) {
+        let Some(branch) = self.branches.get_mut(&id) else {
             return;
         };
-        if !tx.is_over()
-            || !tx.is_terminated()
-            || tx.branches.iter().any(|branch| self.may_answer(*branch))
-        {
-            return;
-        }
-        if let Some(tx) = self.servers.remove(&id) {
-            self.by_key.remove(&tx.key);
-            self.by_client.remove(&(tx.flow.id, id));
-        }
-    }
-
-    fn may_answer(&self, id: BranchId) -> bool {
-        self.branches.get(&id).is_some_and(|branch| {
-            branch.ask.is_some()
-                || branch.is_calling()
-                || branch.is_proceeding()
-                || !branch.answers.is_empty()
-        })
-    }
-
-    /// The record of a call, made if there is none; `None` if there are too many.
-    pub(super) fn call_record(&mut self, key: CallKey) -> Option<&mut Call> {
-        let now = self.now();
-        if self.calls.peek(key).is_none() {
-            self.calls.make(key, now, self.config.limits.calls_max)?;
-            self.start(self.config.timers.call_idle, Timeout::CallIdle(key));
-        }
-        self.calls.get(key, now)
-    }
-
-    /// One more dialog of the call stands.
-    pub(super) fn call_answered(&mut self, id: TxId) {
-        let Some(tx) = self.servers.get(&id).filter(|tx| tx.dialog.is_none()) else {
+        let reliability = Reliability::from(branch.candidate.place.transport);
+        let Cancel::Sent {
+            state,
+            bytes,
+            retransmissions,
+        } = &mut branch.cancel
+        else {
             return;
         };
-        let now = self.now();
-        if let Some(call) = self.calls.get(tx.call, now) {
-            call.dialogs += 1;
+        let (next, actions) = client::step(*state, client::Event::Fired(timer), reliability);
+        *state = next;
+        let (to, bytes, rounds) = (branch.candidate.place.to, bytes.clone(), *retransmissions);
+        if actions.contains(&Action::Resend) {
+            *retransmissions += 1;
+            self.send(to, bytes);
+            let after = self.config.timing.duration(timer, rounds);
+            self.start(after, Timeout::Cancel(id, timer));
         }
+        self.forget_branch_if_done(id);
     }
 
-    /// A call that came to nothing, or whose last dialog was ended by BYE, needs no record.
-    pub(super) fn call_after(&mut self, id: TxId, status: u16) {
-        let Some(tx) = self.servers.get(&id) else {
+    /// Whoever does not answer a CANCEL'd INVITE never will.
+    pub(super) fn on_cancel_ignored(&mut self, id: BranchId) {
+        let Some(branch) = self.branches.get_mut(&id) else {
             return;
         };
-        let (key, method, in_dialog) = (tx.call, tx.request.method(), tx.dialog.is_some());
-        let is_failed_call =
-            !in_dialog && method == Some(Method::Invite) && !(200..300).contains(&status);
-        let is_end = in_dialog && method == Some(Method::Bye);
-        let now = self.now();
-        let Some(call) = self.calls.get(key, now) else {
-            return;
-        };
-        if is_end {
-            call.dialogs = call.dialogs.saturating_sub(1);
+        if branch.is_proceeding() || branch.is_calling() {
+            branch.machine = ClientMachine::Terminated;
+            self.decide_own(
+                id,
+                408,
+                Cause::Timeout,
+                "no final response to a cancelled INVITE",
+            );
         }
-        if (is_failed_call || is_end) && call.dialogs == 0 {
-            self.calls.remove(key);
-        }
+        self.forget_branch_if_done(id);
     }
 }

@@ -1,17 +1,10 @@
-//! What is known of dialogs and calls: little, since the flow token carries what a dialog needs.
-//!
-//! A call has a record only while there is something to remember: attributes that policies set, and From or To that they rewrote. A
-//! gate stands only while a message of a dialog waits for an ask, so that later ones of the same direction do not overtake it.
+//! What makes a request part of a dialog, and From and To where the two ends of one know them differently.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    hash::Hasher,
-    time::Instant,
-};
+use std::hash::Hasher;
 
 use super::{
-    ids::{CallKey, Chance, IdMap, TxId},
-    io::{Attributes, Direction},
+    ids::{CallKey, Chance},
+    io::Direction,
 };
 use crate::{
     header::NameAddr,
@@ -43,64 +36,6 @@ pub(super) fn call_key(
     hasher.write_u8(0xff);
     hasher.write(tag.unwrap_or_default().as_bytes());
     CallKey(hasher.finish())
-}
-
-/// Records of calls.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
-    records: IdMap<CallKey, Call>,
-}
-
-/// What is remembered of a call.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) attributes: Attributes,
-    /// By branch of its INVITE.
-    pub(super) rewrites: BTreeMap<u8, Rewrite>,
-    /// Dialogs that were answered and have not ended.
-    pub(super) dialogs: u32,
-    /// When something of it passed last.
-    pub(super) touched: Instant,
-}
-
-impl Calls {
-    pub(super) fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    pub(super) fn get(&mut self, key: CallKey, now: Instant) -> Option<&mut Call> {
-        let call = self.records.get_mut(&key)?;
-        call.touched = now;
-        Some(call)
-    }
-
-    /// Without saying that something passed.
-    pub(super) fn peek(&self, key: CallKey) -> Option<&Call> {
-        self.records.get(&key)
-    }
-
-    /// A new record, or `None` if there are `calls_max`.
-    pub(super) fn make(
-        &mut self,
-        key: CallKey,
-        now: Instant,
-        calls_max: usize,
-    ) -> Option<&mut Call> {
-        if self.records.len() >= calls_max {
-            return None;
-        }
-        let call = Call {
-            attributes: Attributes::default(),
-            rewrites: BTreeMap::new(),
-            dialogs: 0,
-            touched: now,
-        };
-        Some(self.records.entry(key).or_insert(call))
-    }
-
-    pub(super) fn remove(&mut self, key: CallKey) {
-        self.records.remove(&key);
-    }
 }
 
 /// From and To as the two ends of a dialog know them. Values of the fields, To without a tag.
@@ -182,71 +117,6 @@ fn retagged(value: &[u8], tag: Option<&str>) -> Vec<u8> {
     out.trim_ascii_start().to_vec()
 }
 
-/// Keeps the messages of one dialog and direction in order while one of them waits for an ask.
-#[derive(Debug, Default)]
-pub(super) struct Gates {
-    gates: BTreeMap<(CallKey, Direction), Gate>,
-}
-
-#[derive(Debug, Default)]
-struct Gate {
-    holders: u32,
-    queue: VecDeque<TxId>,
-}
-
-/// Could a request be put behind the others?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Queued {
-    /// Nothing is before it.
-    Free,
-    /// It waits.
-    Waiting,
-    /// `queued_max` wait already.
-    Full,
-}
-
-impl Gates {
-    pub(super) fn enter(
-        &mut self,
-        key: (CallKey, Direction),
-        tx: TxId,
-        queued_max: usize,
-    ) -> Queued {
-        match self.gates.get_mut(&key) {
-            None => Queued::Free,
-            Some(gate) if gate.queue.len() >= queued_max => Queued::Full,
-            Some(gate) => {
-                gate.queue.push_back(tx);
-                Queued::Waiting
-            }
-        }
-    }
-
-    pub(super) fn hold(&mut self, key: (CallKey, Direction)) {
-        self.gates.entry(key).or_default().holders += 1;
-    }
-
-    /// Once for each `hold`.
-    pub(super) fn release(&mut self, key: (CallKey, Direction)) {
-        if let Some(gate) = self.gates.get_mut(&key) {
-            gate.holders = gate.holders.saturating_sub(1);
-        }
-    }
-
-    /// The next request that may go on, if none before it is held; to be called until it is `None`.
-    pub(super) fn next(&mut self, key: (CallKey, Direction)) -> Option<TxId> {
-        let gate = self.gates.get_mut(&key)?;
-        if gate.holders > 0 {
-            return None;
-        }
-        let next = gate.queue.pop_front();
-        if next.is_none() {
-            self.gates.remove(&key);
-        }
-        next
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,29 +131,5 @@ mod tests {
         );
         assert_eq!(with("sip:b@h;tag=1", Some("1")), "sip:b@h;tag=1");
         assert_eq!(with("sip:b@h;tag=1", None), "<sip:b@h>");
-    }
-
-    #[test]
-    fn a_gate_lets_requests_through_one_after_the_other() {
-        let mut gates = Gates::default();
-        let key = (CallKey(1), Direction::ToCallee);
-        assert_eq!(gates.enter(key, TxId(1), 2), Queued::Free);
-        gates.hold(key);
-        assert_eq!(gates.enter(key, TxId(2), 2), Queued::Waiting);
-        assert_eq!(gates.enter(key, TxId(3), 2), Queued::Waiting);
-        assert_eq!(gates.enter(key, TxId(4), 2), Queued::Full);
-        assert_eq!(
-            gates.enter((CallKey(1), Direction::ToCaller), TxId(5), 2),
-            Queued::Free
-        );
-        assert_eq!(gates.next(key), None);
-        gates.release(key);
-        assert_eq!(gates.next(key), Some(TxId(2)));
-        gates.hold(key);
-        assert_eq!(gates.next(key), None, "the second waits in its turn");
-        gates.release(key);
-        assert_eq!(gates.next(key), Some(TxId(3)));
-        assert_eq!(gates.next(key), None);
-        assert!(gates.gates.is_empty());
     }
 }

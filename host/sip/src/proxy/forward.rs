@@ -8,7 +8,7 @@ use super::{
     Proxy, Timeout,
     asks::Waiting,
     best::Failure,
-    branch::{Branch, BranchPhase, Cancel, ClientEvent, ClientMachine, Fallback, Rewritten},
+    branch::{Branch, BranchPhase, Cancel, ClientMachine, Fallback, Rewritten},
     ids::{BranchId, TxId},
     io::{BranchInfo, Cause, Direction, Hook, MediaBranch, MediaVerdict, Output, SdpRole, Verdict},
     request::MAX_FORWARDS,
@@ -16,10 +16,8 @@ use super::{
     via::ViaBranch,
 };
 use crate::{
-    flow::Destination,
     header::TokenParams,
     message::{HeaderName, Message, Method},
-    transaction::{Action, Timer},
 };
 
 impl Proxy {
@@ -290,62 +288,6 @@ impl Proxy {
         self.release_server_gate(tx);
     }
 
-    pub(super) fn put_off_timer_c(&mut self, id: BranchId) {
-        let until = self.now() + self.config.timers.timer_c;
-        if let Some(branch) = self.branches.get_mut(&id) {
-            branch.rings_until = until;
-        }
-    }
-
-    /// Does what a client's table said; `response` is the one of this event.
-    pub(super) fn act_client(
-        &mut self,
-        id: BranchId,
-        actions: &[Action],
-        mut response: Option<Message>,
-    ) {
-        for action in actions {
-            let Some(branch) = self.branches.get_mut(&id) else {
-                return;
-            };
-            let (to, timing) = (branch.candidate.place.to, self.config.timing);
-            match action {
-                Action::Send | Action::Resend => {
-                    let bytes = branch.bytes.clone();
-                    self.send(to, bytes);
-                }
-                Action::Ack => {
-                    if branch.ack.is_empty()
-                        && let Some(response) = &response
-                    {
-                        branch.ack = super::seal::failure_ack(&branch.request, response);
-                    }
-                    let ack = branch.ack.clone();
-                    self.send(to, ack);
-                }
-                Action::Start(timer) => {
-                    let after = timing.duration(*timer, branch.retransmissions);
-                    if matches!(timer, Timer::A | Timer::E) {
-                        branch.retransmissions += 1;
-                    }
-                    self.start(after, Timeout::Client(id, *timer));
-                }
-                Action::Pass => {
-                    if let Some(response) = response.take() {
-                        self.pass(id, response);
-                    }
-                }
-                Action::Timeout => {
-                    self.decide_own(id, 408, Cause::Timeout, "no final response in time")
-                }
-                Action::Unreachable => {
-                    self.decide_own(id, 503, Cause::Unreachable, "the next hop is unreachable")
-                }
-            }
-        }
-        self.forget_branch_if_done(id);
-    }
-
     /// A branch that was never sent, and what it failed of, if it failed.
     fn drop_branch(&mut self, id: BranchId, failure: Option<Failure>) {
         let Some(branch) = self.branches.get(&id) else {
@@ -357,58 +299,6 @@ impl Proxy {
         }
         self.forget_branch(id);
         self.stage_may_be_over(tx);
-    }
-
-    /// Bytes for there cannot be delivered.
-    pub(super) fn on_unreachable(&mut self, to: Destination) {
-        let first = (to, BranchId(0));
-        let there: Vec<BranchId> = self
-            .by_destination
-            .range(first..)
-            .take_while(|(at, _)| *at == to)
-            .map(|(_, branch)| *branch)
-            .collect();
-        for id in there {
-            if !self.fall_back(id) {
-                let Some(branch) = self.branches.get_mut(&id) else {
-                    continue;
-                };
-                let actions = branch.step(ClientEvent::TransportError);
-                self.act_client(id, actions, None);
-            }
-        }
-    }
-
-    /// From TCP to UDP, once (RFC 3261 §18.1.1). Says whether it did.
-    fn fall_back(&mut self, id: BranchId) -> bool {
-        let Some(branch) = self.branches.get_mut(&id) else {
-            return false;
-        };
-        if branch.fallback == Fallback::None || !branch.is_calling() {
-            return false;
-        }
-        branch.fallback = Fallback::None;
-        let Some(place) = branch.candidate.place.over(crate::flow::Transport::Udp) else {
-            return false;
-        };
-        self.by_destination.remove(&(branch.candidate.place.to, id));
-        self.by_destination.insert((place.to, id));
-        branch.candidate.place = place;
-        let via = self.names.via(
-            branch.candidate.place.listener,
-            crate::flow::Transport::Udp,
-            &branch.via,
-        );
-        if Arc::make_mut(&mut branch.request)
-            .replace_first_value(HeaderName::Via, via)
-            .is_err()
-        {
-            return false;
-        }
-        branch.bytes = branch.request.to_bytes();
-        let actions = branch.start();
-        self.act_client(id, actions, None);
-        true
     }
 }
 

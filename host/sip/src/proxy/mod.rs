@@ -15,30 +15,38 @@
 //! at a time, and the ask knows who waits for it, so an answer that nobody waits for is nobody's. A transaction that is over keeps its
 //! branches until they have nothing more to say. Calls have a record only while there is something to remember (`dialog`).
 
+pub mod config;
+pub mod io;
+pub(crate) mod via;
+
 mod ack;
 mod asks;
 mod best;
 mod branch;
+mod calls;
 mod cancel;
-pub mod config;
+mod client;
 mod dialog;
+mod forget;
 mod forward;
+mod gates;
 mod ids;
-pub mod io;
 mod names;
 mod place;
 mod register;
+mod relay;
 mod reply;
 mod request;
 mod response;
 mod route;
+mod routing;
 mod seal;
 mod server_tx;
+mod session;
 mod stage;
 mod targets;
 mod timeouts;
 mod timers;
-pub(crate) mod via;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -50,7 +58,8 @@ use bytes::Bytes;
 use self::{
     asks::Waiting,
     branch::Branch,
-    dialog::{Calls, Gates},
+    calls::Calls,
+    gates::Gates,
     ids::{BranchId, Chance, IdMap, TxId, TxKey},
     io::{AskId, Input, Output, StoreOp},
     names::Names,

@@ -8,7 +8,7 @@ use super::{
     ids::TxId,
     io::{Cause, StoreOp, StoreReply},
     reply::Reply,
-    targets::session_key,
+    session::session_key,
 };
 use crate::{
     flow::Flow,

@@ -5,7 +5,7 @@ use std::{hash::Hasher, net::SocketAddr, sync::Arc};
 use super::{
     Proxy, Service, Timeout,
     best::Best,
-    dialog::{InDialog, Queued, call_key},
+    dialog::{InDialog, call_key},
     ids::{TxId, TxKey},
     io::{Attributes, Cause, Direction, DropCause, Policies},
     reply::Reply,
@@ -172,24 +172,6 @@ impl Proxy {
             Checked::Reply(reply) => self.reply(id, reply),
             Checked::Request(None) => self.ask_request(id),
             Checked::Request(Some(dialog)) => self.enter_gate(id, dialog.direction),
-        }
-    }
-
-    /// In order with what came before it in its dialog.
-    fn enter_gate(&mut self, id: TxId, direction: Direction) {
-        let Some(tx) = self.servers.get_mut(&id) else {
-            return;
-        };
-        match self
-            .gates
-            .enter((tx.call, direction), id, self.config.limits.queued_max)
-        {
-            Queued::Free => self.ask_request(id),
-            Queued::Waiting => tx.phase = Phase::Queued,
-            Queued::Full => {
-                let reply = self.unavailable(Cause::Overload).detail("queued_max");
-                self.reply(id, reply);
-            }
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
     ids::{BranchId, CallKey, TxId},
     io::{Cause, Direction, Leg, MediaBranch},
     server_tx::ServerTx,
-    targets::session_of,
+    session::session_of,
 };
 use crate::{
     flow::{Destination, FlowId, Transport},

@@ -1,4 +1,4 @@
-//! Where a request goes (RFC 3261 §16.5): its token, what the policies say, a Route, the registrar, the default upstream; in this order.
+//! Targets of policies: into stages, and each with its next hop.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,17 +6,12 @@ use super::{
     Proxy,
     asks::Waiting,
     ids::TxId,
-    io::{Cause, StoreOp, StoreReply, Target, TargetKind},
+    io::{StoreOp, StoreReply, Target, TargetKind},
     place::Place,
-    reply::Reply,
     server_tx::{Candidate, Plan, Stage},
 };
 use crate::{
-    flow::Side,
-    header::NameAddr,
-    message::{HeaderName, Message, Method},
     registrar::{Aor, Binding},
-    token::{End, SessionKey},
     uri::{SipUri, Uri},
 };
 
@@ -29,144 +24,6 @@ enum Resolved {
 }
 
 impl Proxy {
-    /// The policies have spoken: makes the plan.
-    pub(super) fn route(&mut self, id: TxId, targets: Vec<Target>) {
-        let Some(tx) = self.servers.get(&id) else {
-            return;
-        };
-        if let Some(dialog) = tx.dialog {
-            // Whatever a policy says: a dialog goes where it goes.
-            return self.route_dialog(id, *dialog.token.to(dialog.direction));
-        }
-        if !targets.is_empty() {
-            self.plan(id, targets);
-            return self.next_stage(id);
-        }
-        let Some(request) = &tx.outgoing else { return };
-        let uri = request.request_uri().and_then(|uri| Uri::parse(uri).ok());
-        let is_local = uri.is_some_and(|uri| self.names.is_local(&uri));
-        let aor = uri.and_then(|uri| self.names.aor(&uri));
-        let route = next_route(request).map(|uri| Place::at_uri(&self.config, &uri));
-        let is_register = request.method() == Some(Method::Register);
-        match (route, aor) {
-            (Some(Some(place)), _) => self.go_to(id, vec![place_only(place)]),
-            (Some(None), _) => self.reply(
-                id,
-                Reply::new(480, Cause::Unreachable).detail("Route without an address"),
-            ),
-            (None, _) if is_register && is_local => self.register(id),
-            (None, Some(aor)) => {
-                let ask = self.ask_store(Waiting::Location(id), StoreOp::Lookup { aor });
-                self.wait(id, ask);
-            }
-            (None, None) => self.route_upstream(id),
-        }
-    }
-
-    /// To the other end of the dialog: the session's flow of now, or the hop itself.
-    fn route_dialog(&mut self, id: TxId, end: End) {
-        match end {
-            End::Session { key, .. } => {
-                let ask = self.ask_store(Waiting::Session(id), StoreOp::Session { key });
-                self.wait(id, ask);
-            }
-            End::Hop { .. } => {
-                let place = Place::at_end(&self.config, end);
-                self.go_to(id, vec![place_only(place)]);
-            }
-        }
-    }
-
-    pub(super) fn on_session(&mut self, id: TxId, reply: StoreReply) {
-        let Some(tx) = self.servers.get_mut(&id) else {
-            return;
-        };
-        tx.ask = None;
-        let Some(dialog) = tx.dialog else { return };
-        let place = self.session_place(*dialog.token.to(dialog.direction), &reply);
-        self.go_to(id, vec![place_only(place)]);
-    }
-
-    /// The flow that the store knows, or else the one that the token remembers: a client that never registered has no other. If that
-    /// one is gone too, its transport says so.
-    pub(super) fn session_place(&self, end: End, reply: &StoreReply) -> Place {
-        match (reply, end) {
-            (StoreReply::Session(Some(flow)), End::Session { key, .. }) => {
-                Place::on_flow(flow, key)
-            }
-            (
-                StoreReply::Session(_)
-                | StoreReply::Bindings(_)
-                | StoreReply::Refused { .. }
-                | StoreReply::Failed,
-                End::Session { .. } | End::Hop { .. },
-            ) => Place::at_end(&self.config, end),
-        }
-    }
-
-    /// The called address of record has these contacts.
-    pub(super) fn on_location(&mut self, id: TxId, reply: StoreReply) {
-        let Some(tx) = self.servers.get_mut(&id) else {
-            return;
-        };
-        tx.ask = None;
-        match reply {
-            StoreReply::Bindings(bindings) if bindings.is_empty() => self.route_upstream(id),
-            StoreReply::Bindings(bindings) => {
-                let stages = by_preference(&bindings);
-                if stages.is_empty() {
-                    return self.reply(
-                        id,
-                        Reply::new(480, Cause::Unreachable).detail("no contact is reachable"),
-                    );
-                }
-                tx.plan.stages = stages;
-                self.next_stage(id);
-            }
-            StoreReply::Session(_) | StoreReply::Refused { .. } | StoreReply::Failed => {
-                self.reply(
-                    id,
-                    Reply::new(500, Cause::Unreachable).detail("the location service failed"),
-                );
-            }
-        }
-    }
-
-    /// To the default upstream, if there is one, for whom it is meant, and not back to where it came from.
-    fn route_upstream(&mut self, id: TxId) {
-        let Some(tx) = self.servers.get(&id) else {
-            return;
-        };
-        let side = tx.flow.side;
-        if side == Side::Stranger {
-            return self.reply(
-                id,
-                Reply::new(403, Cause::Refused).detail("strangers reach registered users only"),
-            );
-        }
-        let turn = tx.to_tag;
-        let upstream = self
-            .config
-            .default_upstream
-            .filter(|upstream| side != Side::Upstream(*upstream));
-        match upstream.and_then(|upstream| Place::at_upstream(&self.config, upstream, turn)) {
-            Some(place) => self.go_to(id, vec![place_only(place)]),
-            None => self.reply(id, Reply::new(404, Cause::Refused)),
-        }
-    }
-
-    fn go_to(&mut self, id: TxId, candidates: Vec<Candidate>) {
-        let Some(tx) = self.servers.get_mut(&id) else {
-            return;
-        };
-        tx.plan.stages = VecDeque::from([Stage {
-            number: 0,
-            targets: VecDeque::new(),
-            candidates,
-        }]);
-        self.next_stage(id);
-    }
-
     /// Stages of a policy's targets, by their number.
     pub(super) fn plan(&mut self, id: TxId, targets: Vec<Target>) {
         let mut stages: BTreeMap<u32, VecDeque<(u32, Target)>> = BTreeMap::new();
@@ -280,15 +137,6 @@ impl Proxy {
     }
 }
 
-/// The next hop that a Route which is not ours names; the checks let only an upstream's through.
-fn next_route(request: &Message) -> Option<SipUri<'_>> {
-    SipUri::from_text(
-        NameAddr::parse(request.values(HeaderName::Route).next()?)
-            .ok()?
-            .uri,
-    )
-}
-
 /// A policy's `add-uri` names the Request-URI too.
 fn own_uri(target: &Target) -> Option<String> {
     match &target.kind {
@@ -302,7 +150,7 @@ fn is_elsewhere(uri: &str, names: &super::names::Names) -> bool {
     SipUri::from_text(uri).is_some_and(|uri| uri.host.address().is_some() && !names.is_ours(&uri))
 }
 
-fn place_only(place: Place) -> Candidate {
+pub(super) fn place_only(place: Place) -> Candidate {
     Candidate {
         target: 0,
         stage: 0,
@@ -323,71 +171,13 @@ fn with_target(candidate: Candidate, index: u32, target: &Target) -> Candidate {
 }
 
 /// `None` while its flow is gone.
-fn at_binding(binding: &Binding) -> Option<Candidate> {
+pub(super) fn at_binding(binding: &Binding) -> Option<Candidate> {
     let place = Place::on_flow(binding.flow.as_deref()?, binding.session);
     Some(Candidate {
         uri: Some(binding.contact.clone()),
         path: binding.path.clone(),
         ..place_only(place)
     })
-}
-
-/// Contacts of equal q ring together, the others after them (RFC 3261 §16.6).
-fn by_preference(bindings: &[Binding]) -> VecDeque<Stage> {
-    let mut stages: BTreeMap<u16, Vec<Candidate>> = BTreeMap::new();
-    for binding in bindings {
-        if let Some(candidate) = at_binding(binding) {
-            stages.entry(binding.q).or_default().push(candidate);
-        }
-    }
-    let by_q = (0..).zip(stages.into_values().rev());
-    by_q.map(|(number, mut candidates)| {
-        candidates
-            .iter_mut()
-            .for_each(|candidate| candidate.stage = number);
-        Stage {
-            number,
-            targets: VecDeque::new(),
-            candidates,
-        }
-    })
-    .collect()
-}
-
-/// The session that a message on this flow speaks for.
-pub(super) fn session_of(
-    names: &super::names::Names,
-    message: &Message,
-    party: HeaderName,
-) -> SessionKey {
-    let uri = |name| {
-        message
-            .raw(name)
-            .and_then(|value| NameAddr::parse(value).ok())
-            .map(|address| address.uri)
-    };
-    let aor = uri(party).and_then(|uri| names.aor(&Uri::parse(uri).ok()?));
-    let contact = message
-        .values(HeaderName::Contact)
-        .next()
-        .and_then(|value| NameAddr::parse(value).ok());
-    session_key(aor.as_ref(), contact.map_or("", |contact| contact.uri))
-}
-
-/// Of an address of record and a Contact URI, whose parameters differ between methods.
-pub(super) fn session_key(aor: Option<&Aor>, contact: &str) -> SessionKey {
-    let address = SipUri::from_text(contact).map(|uri| {
-        let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!(
-            "{}@{}{port}",
-            uri.user.unwrap_or_default(),
-            uri.host.to_string().to_ascii_lowercase()
-        )
-    });
-    SessionKey::new(
-        aor.map_or("", Aor::as_str),
-        address.as_deref().unwrap_or(contact).as_bytes(),
-    )
 }
 
 impl Plan {

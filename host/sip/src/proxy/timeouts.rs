@@ -2,12 +2,10 @@
 
 use super::{
     Proxy,
-    branch::{BranchPhase, Cancel, ClientEvent},
     ids::{BranchId, CallKey, TxId},
-    io::Cause,
-    server_tx::{Phase, ServerEvent, ServerMachine},
+    server_tx::{Phase, ServerEvent},
 };
-use crate::transaction::{Action, Reliability, Timer, client, invite_server, server};
+use crate::transaction::Timer;
 
 /// Whose timer, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,60 +62,6 @@ impl Proxy {
         }
     }
 
-    fn on_client_timer(&mut self, id: BranchId, timer: Timer) {
-        let Some(branch) = self.branches.get_mut(&id) else {
-            return;
-        };
-        // Once given up, a request is not sent again; should an INVITE have arrived, its provisional response gets the CANCEL.
-        if matches!(timer, Timer::A | Timer::E) && branch.phase == BranchPhase::Decided {
-            return;
-        }
-        let actions = branch.step(ClientEvent::Fired(timer));
-        self.act_client(id, actions, None);
-    }
-
-    fn on_cancel_timer(&mut self, id: BranchId, timer: Timer) {
-        let Some(branch) = self.branches.get_mut(&id) else {
-            return;
-        };
-        let reliability = Reliability::from(branch.candidate.place.transport);
-        let Cancel::Sent {
-            state,
-            bytes,
-            retransmissions,
-        } = &mut branch.cancel
-        else {
-            return;
-        };
-        let (next, actions) = client::step(*state, client::Event::Fired(timer), reliability);
-        *state = next;
-        let (to, bytes, rounds) = (branch.candidate.place.to, bytes.clone(), *retransmissions);
-        if actions.contains(&Action::Resend) {
-            *retransmissions += 1;
-            self.send(to, bytes);
-            let after = self.config.timing.duration(timer, rounds);
-            self.start(after, Timeout::Cancel(id, timer));
-        }
-        self.forget_branch_if_done(id);
-    }
-
-    /// Whoever does not answer a CANCEL'd INVITE never will.
-    fn on_cancel_ignored(&mut self, id: BranchId) {
-        let Some(branch) = self.branches.get_mut(&id) else {
-            return;
-        };
-        if branch.is_proceeding() || branch.is_calling() {
-            branch.machine = super::branch::ClientMachine::Terminated;
-            self.decide_own(
-                id,
-                408,
-                Cause::Timeout,
-                "no final response to a cancelled INVITE",
-            );
-        }
-        self.forget_branch_if_done(id);
-    }
-
     fn on_no_answer(&mut self, id: TxId, launched: u32) {
         let Some(tx) = self.servers.get(&id) else {
             return;
@@ -131,60 +75,6 @@ impl Proxy {
                 branch.candidate.place.others.clear();
             }
             self.give_up(id, "no answer in time");
-        }
-    }
-
-    /// Each provisional response puts it off (RFC 3261 §16.7 item 2); one entry among the timers does for all of them.
-    fn on_timer_c(&mut self, id: BranchId) {
-        let now = self.now();
-        let Some(branch) = self
-            .branches
-            .get(&id)
-            .filter(|branch| branch.phase == BranchPhase::Sent)
-        else {
-            return;
-        };
-        if branch.rings_until > now {
-            return self.timers.start(branch.rings_until, Timeout::C(id));
-        }
-        self.give_up(id, "Timer C");
-    }
-
-    /// Nothing will come, or nothing that still matters: the stage goes on without it, and it is cancelled.
-    pub(super) fn give_up(&mut self, id: BranchId, detail: &'static str) {
-        if self
-            .branches
-            .get(&id)
-            .is_none_or(|branch| branch.phase == BranchPhase::Decided)
-        {
-            return;
-        }
-        self.cancel_branch(id, &[]);
-        self.decide_own(id, 408, Cause::Timeout, detail);
-    }
-
-    fn on_discarded(&mut self, id: TxId) {
-        let Some(tx) = self.servers.get_mut(&id) else {
-            return;
-        };
-        tx.machine = match tx.machine {
-            ServerMachine::Invite(_) => ServerMachine::Invite(invite_server::State::Terminated),
-            ServerMachine::Other(_) => ServerMachine::Other(server::State::Terminated),
-        };
-        self.forget_if_done(id);
-    }
-
-    fn on_call_idle(&mut self, key: CallKey) {
-        let idle = self.config.timers.call_idle;
-        let now = self.now();
-        let Some(call) = self.calls.peek(key) else {
-            return;
-        };
-        let ends = call.touched + idle;
-        if ends <= now {
-            self.calls.remove(key);
-        } else {
-            self.timers.start(ends, Timeout::CallIdle(key));
         }
     }
 }

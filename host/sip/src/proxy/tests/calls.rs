@@ -97,8 +97,7 @@ fn an_invite_leaves_as_rfc_3261_wants_it() {
         Content-Type: application/sdp
         Content-Length: 5
 
-        v=0
-    "#]]
+        v=0"#]]
     .assert_eq(&sent);
 }
 

@@ -1,0 +1,225 @@
+//! What the table of a branch's client transaction wants done, and how a branch comes to its end without a 2xx.
+
+use std::sync::Arc;
+
+use super::{
+    Proxy, Timeout,
+    best::Failure,
+    branch::{BranchPhase, ClientEvent, Fallback},
+    ids::BranchId,
+    io::Cause,
+    seal,
+    server_tx::{Candidate, Phase},
+};
+use crate::{
+    flow::{Destination, Transport},
+    message::{HeaderName, Message},
+    transaction::{Action, Timer},
+};
+
+impl Proxy {
+    /// Does what a client's table said; `response` is the one of this event.
+    pub(super) fn act_client(
+        &mut self,
+        id: BranchId,
+        actions: &[Action],
+        mut response: Option<Message>,
+    ) {
+        for action in actions {
+            let Some(branch) = self.branches.get_mut(&id) else {
+                return;
+            };
+            let (to, timing) = (branch.candidate.place.to, self.config.timing);
+            match action {
+                Action::Send | Action::Resend => {
+                    let bytes = branch.bytes.clone();
+                    self.send(to, bytes);
+                }
+                Action::Ack => {
+                    if branch.ack.is_empty()
+                        && let Some(response) = &response
+                    {
+                        branch.ack = seal::failure_ack(&branch.request, response);
+                    }
+                    let ack = branch.ack.clone();
+                    self.send(to, ack);
+                }
+                Action::Start(timer) => {
+                    let after = timing.duration(*timer, branch.retransmissions);
+                    if matches!(timer, Timer::A | Timer::E) {
+                        branch.retransmissions += 1;
+                    }
+                    self.start(after, Timeout::Client(id, *timer));
+                }
+                Action::Pass => {
+                    if let Some(response) = response.take() {
+                        self.pass(id, response);
+                    }
+                }
+                Action::Timeout => {
+                    self.decide_own(id, 408, Cause::Timeout, "no final response in time")
+                }
+                Action::Unreachable => {
+                    self.decide_own(id, 503, Cause::Unreachable, "the next hop is unreachable")
+                }
+            }
+        }
+        self.forget_branch_if_done(id);
+    }
+
+    pub(super) fn on_client_timer(&mut self, id: BranchId, timer: Timer) {
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return;
+        };
+        // Once given up, a request is not sent again; should an INVITE have arrived, its provisional response gets the CANCEL.
+        if matches!(timer, Timer::A | Timer::E) && branch.phase == BranchPhase::Decided {
+            return;
+        }
+        let actions = branch.step(ClientEvent::Fired(timer));
+        self.act_client(id, actions, None);
+    }
+
+    pub(super) fn put_off_timer_c(&mut self, id: BranchId) {
+        let until = self.now() + self.config.timers.timer_c;
+        if let Some(branch) = self.branches.get_mut(&id) {
+            branch.rings_until = until;
+        }
+    }
+
+    /// Each provisional response puts it off (RFC 3261 §16.7 item 2); one entry among the timers does for all of them.
+    pub(super) fn on_timer_c(&mut self, id: BranchId) {
+        let now = self.now();
+        let Some(branch) = self
+            .branches
+            .get(&id)
+            .filter(|branch| branch.phase == BranchPhase::Sent)
+        else {
+            return;
+        };
+        if branch.rings_until > now {
+            return self.timers.start(branch.rings_until, Timeout::C(id));
+        }
+        self.give_up(id, "Timer C");
+    }
+
+    /// Bytes for there cannot be delivered.
+    pub(super) fn on_unreachable(&mut self, to: Destination) {
+        let first = (to, BranchId(0));
+        let there: Vec<BranchId> = self
+            .by_destination
+            .range(first..)
+            .take_while(|(at, _)| *at == to)
+            .map(|(_, branch)| *branch)
+            .collect();
+        for id in there {
+            if !self.fall_back(id) {
+                let Some(branch) = self.branches.get_mut(&id) else {
+                    continue;
+                };
+                let actions = branch.step(ClientEvent::TransportError);
+                self.act_client(id, actions, None);
+            }
+        }
+    }
+
+    /// From TCP to UDP, once (RFC 3261 §18.1.1). Says whether it did.
+    fn fall_back(&mut self, id: BranchId) -> bool {
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return false;
+        };
+        if branch.fallback == Fallback::None || !branch.is_calling() {
+            return false;
+        }
+        branch.fallback = Fallback::None;
+        let Some(place) = branch.candidate.place.over(Transport::Udp) else {
+            return false;
+        };
+        self.by_destination.remove(&(branch.candidate.place.to, id));
+        self.by_destination.insert((place.to, id));
+        branch.candidate.place = place;
+        let via = self
+            .names
+            .via(branch.candidate.place.listener, Transport::Udp, &branch.via);
+        if Arc::make_mut(&mut branch.request)
+            .replace_first_value(HeaderName::Via, via)
+            .is_err()
+        {
+            return false;
+        }
+        branch.bytes = branch.request.to_bytes();
+        let actions = branch.start();
+        self.act_client(id, actions, None);
+        true
+    }
+
+    /// Nothing will come, or nothing that still matters: the stage goes on without it, and it is cancelled.
+    pub(super) fn give_up(&mut self, id: BranchId, detail: &'static str) {
+        if self
+            .branches
+            .get(&id)
+            .is_none_or(|branch| branch.phase == BranchPhase::Decided)
+        {
+            return;
+        }
+        self.cancel_branch(id, &[]);
+        self.decide_own(id, 408, Cause::Timeout, detail);
+    }
+
+    /// A branch came to its end without a 2xx, by our own judgement.
+    pub(super) fn decide_own(&mut self, id: BranchId, status: u16, cause: Cause, detail: &str) {
+        let Some(branch) = self.branches.get(&id) else {
+            return;
+        };
+        let in_dialog = self
+            .servers
+            .get(&branch.tx)
+            .is_some_and(|tx| tx.dialog.is_some());
+        let is_session = branch.candidate.place.peer().is_none();
+        // RFC 5626 §11.5: the flow to a client failed, which is no fault of a server's.
+        let status = match (status, is_session, in_dialog) {
+            (503, true, true) => 430,
+            (503, true, false) => 480,
+            (status, _, _) => status,
+        };
+        let upstream = branch.candidate.place.upstream();
+        self.decide(
+            id,
+            Failure {
+                upstream,
+                ..Failure::own(status, cause, detail)
+            },
+        );
+    }
+
+    /// A branch came to its end without a 2xx.
+    pub(super) fn decide(&mut self, id: BranchId, failure: Failure) {
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return;
+        };
+        if branch.phase == BranchPhase::Decided {
+            return;
+        }
+        branch.phase = BranchPhase::Decided;
+        let tx_id = branch.tx;
+        let is_silent = failure.response.is_none() || failure.status == 503;
+        let next_member = branch.candidate.place.next_member().filter(|_| is_silent);
+        let retry = next_member.map(|place| Candidate {
+            place,
+            ..branch.candidate.clone()
+        });
+        let Some(tx) = self.servers.get_mut(&tx_id) else {
+            return;
+        };
+        let is_global = failure.status >= 600;
+        let is_working = tx.phase == Phase::Working;
+        tx.best.offer(failure);
+        if let Some(candidate) = retry.filter(|_| is_working) {
+            tx.plan.candidates.push(candidate);
+            return self.launch(tx_id);
+        }
+        if is_global && is_working {
+            self.cancel_others(tx_id, id);
+        }
+        self.stage_may_be_over(tx_id);
+    }
+}

@@ -1,0 +1,114 @@
+//! The end of transactions and branches: what is removed, and when.
+
+use super::{
+    Proxy,
+    ids::{BranchId, TxId},
+    io::Cause,
+    server_tx::ServerMachine,
+};
+use crate::{
+    flow::FlowId,
+    transaction::{invite_server, server},
+};
+
+impl Proxy {
+    /// Removes a branch, and its transaction with the last of them.
+    pub(super) fn forget_branch(&mut self, id: BranchId) {
+        let Some(branch) = self.branches.remove(&id) else {
+            return;
+        };
+        self.by_destination.remove(&(branch.candidate.place.to, id));
+        self.withdraw(branch.ask);
+        if let Some(tx) = self.servers.get_mut(&branch.tx) {
+            tx.branches.retain(|other| *other != id);
+        }
+        if let Some(gate) = branch.gate {
+            self.release_gate(gate);
+        }
+        self.forget_if_done(branch.tx);
+    }
+
+    pub(super) fn forget_branch_if_done(&mut self, id: BranchId) {
+        if self
+            .branches
+            .get(&id)
+            .is_some_and(|branch| branch.is_finished())
+        {
+            self.forget_branch(id);
+        }
+    }
+
+    /// Removes a transaction that is over and has no branch that could still bring a 2xx.
+    pub(super) fn forget_if_done(&mut self, id: TxId) {
+        let Some(tx) = self.servers.get(&id) else {
+            return;
+        };
+        if !tx.is_over()
+            || !tx.is_terminated()
+            || tx.branches.iter().any(|branch| self.may_answer(*branch))
+        {
+            return;
+        }
+        if let Some(tx) = self.servers.remove(&id) {
+            self.by_key.remove(&tx.key);
+            self.by_client.remove(&(tx.flow.id, id));
+        }
+    }
+
+    fn may_answer(&self, id: BranchId) -> bool {
+        self.branches.get(&id).is_some_and(|branch| {
+            branch.ask.is_some()
+                || branch.is_calling()
+                || branch.is_proceeding()
+                || !branch.answers.is_empty()
+        })
+    }
+
+    /// The connection that a request came on is gone: nobody is left to be answered.
+    pub(super) fn on_client_gone(&mut self, flow: FlowId) {
+        let first = (flow, TxId(0));
+        let gone: Vec<TxId> = self
+            .by_client
+            .range(first..)
+            .take_while(|(on, _)| *on == flow)
+            .map(|(_, tx)| *tx)
+            .collect();
+        for id in gone {
+            let Some(tx) = self.servers.get(&id).filter(|tx| !tx.is_over()) else {
+                continue;
+            };
+            let branches = tx.branches.clone();
+            self.end(id, 0, Cause::ClientGone, String::new(), None);
+            for branch in branches {
+                self.cancel_branch(branch, &[]);
+            }
+            self.terminate_unanswered(id);
+        }
+    }
+
+    /// No final response will ever be sent, so the machine has nothing to wait for.
+    fn terminate_unanswered(&mut self, id: TxId) {
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return;
+        };
+        tx.machine = match tx.machine {
+            ServerMachine::Invite(invite_server::State::Proceeding) => {
+                ServerMachine::Invite(invite_server::State::Terminated)
+            }
+            ServerMachine::Invite(state) => ServerMachine::Invite(state),
+            ServerMachine::Other(_) => ServerMachine::Other(server::State::Terminated),
+        };
+        self.forget_if_done(id);
+    }
+
+    pub(super) fn on_discarded(&mut self, id: TxId) {
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return;
+        };
+        tx.machine = match tx.machine {
+            ServerMachine::Invite(_) => ServerMachine::Invite(invite_server::State::Terminated),
+            ServerMachine::Other(_) => ServerMachine::Other(server::State::Terminated),
+        };
+        self.forget_if_done(id);
+    }
+}
