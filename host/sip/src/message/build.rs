@@ -49,10 +49,17 @@ impl Message {
         let start = push_status_line(&mut edits, status, reason);
         let mut response = Self::own(edits, start);
         for header in request.headers() {
-            match header.known {
-                Some(HeaderName::To) => response.push_to(header.value, to_tag),
-                Some(name) if is_copied(name, status) => response.push(name, header.value),
-                Some(_) | None => {}
+            let Some(name) = header.known.filter(|&name| is_copied(name, status)) else {
+                continue;
+            };
+            // A request that is refused for it may have two of what stands once.
+            if name != HeaderName::Via && response.contains(name) {
+                continue;
+            }
+            if name == HeaderName::To {
+                response.push_to(header.value, to_tag);
+            } else {
+                response.push(name, header.value);
             }
         }
         response
@@ -79,8 +86,8 @@ impl Message {
 }
 
 fn is_copied(name: HeaderName, status: u16) -> bool {
-    use HeaderName::{CSeq, CallId, From, Timestamp, Via};
-    matches!(name, Via | From | CallId | CSeq) || (name == Timestamp && status == 100)
+    use HeaderName::{CSeq, CallId, From, Timestamp, To, Via};
+    matches!(name, Via | From | To | CallId | CSeq) || (name == Timestamp && status == 100)
 }
 
 /// Writes a status line at the end of `edits`.

@@ -12,6 +12,9 @@ use crate::{limits::Limits, uri::Uri};
 /// Longest name of a header field.
 const NAME_BYTES_MAX: usize = 128;
 
+/// Compares without case (RFC 3261 §7.1).
+const VERSION: &[u8] = b"SIP/2.0";
+
 /// What is wrong with a message. Its text is fit for a reason phrase.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -194,7 +197,9 @@ impl Parser<'_> {
             end: end as u32,
         };
         let source = Source::Wire;
-        if let Some(rest) = text.strip_prefix(b"SIP/2.0 ") {
+        if let Some((version, rest)) = text.split_at_checked(VERSION.len() + 1)
+            && version.eq_ignore_ascii_case(b"SIP/2.0 ")
+        {
             let (status, reason) = status_and_reason(rest).ok_or(Fault::StartLine)?;
             let start = (text.len() - reason.len()) as u32;
             return Ok(StartLine::Response {
@@ -217,7 +222,7 @@ impl Parser<'_> {
         if !is_token(method) {
             return Err(Fault::StartLine);
         }
-        if !version.eq_ignore_ascii_case(b"SIP/2.0") {
+        if !version.eq_ignore_ascii_case(VERSION) {
             let is_sip = version
                 .get(..4)
                 .is_some_and(|sip| sip.eq_ignore_ascii_case(b"SIP/"));

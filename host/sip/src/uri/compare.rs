@@ -12,7 +12,7 @@ const DECISIVE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 #[must_use]
 pub fn equivalent(a: &Uri<'_>, b: &Uri<'_>) -> bool {
     match (a, b) {
-        (Uri::Sip(a), Uri::Sip(b)) => sip_equivalent(a, b),
+        (Uri::Sip(a), Uri::Sip(b)) => a == b || sip_equivalent(a, b),
         (Uri::Tel(a), Uri::Tel(b)) => {
             digits(a.number).eq(digits(b.number))
                 && a.params.as_str().eq_ignore_ascii_case(b.params.as_str())
