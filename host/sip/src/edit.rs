@@ -142,7 +142,7 @@ pub fn remove_header(message: &mut Message, name: &str) -> Result<(), EditError>
 /// [`EditError`], also for a response.
 pub fn set_request_uri(message: &mut Message, limits: &Limits, uri: &str) -> Result<(), EditError> {
     check_uri(uri)?;
-    check_growth(message, limits, uri.len())?;
+    check_value(message, limits, uri.len())?;
     Ok(message.set_request_uri(uri)?)
 }
 
@@ -297,3 +297,7 @@ fn check_uri(uri: &str) -> Result<(), EditError> {
         .map(drop)
         .map_err(|error| EditError::Invalid(error.to_string()))
 }
+
+#[cfg(test)]
+#[path = "edit_tests.rs"]
+mod tests;

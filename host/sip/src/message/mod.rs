@@ -6,6 +6,7 @@
 mod build;
 mod check;
 mod edits;
+mod fault;
 mod method;
 mod name;
 mod parse;
@@ -17,9 +18,9 @@ use bytes::{Bytes, BytesMut};
 pub use self::{
     build::default_reason,
     edits::MessageError,
+    fault::{Fault, ParseError},
     method::Method,
     name::{HeaderName, Name},
-    parse::{Fault, ParseError},
     read::Header,
     text::{is_token, trim, unfold},
 };

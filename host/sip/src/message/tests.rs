@@ -1,6 +1,7 @@
 //! A message, read and edited.
 
 use bytes::Bytes;
+use expect_test::{Expect, expect};
 
 use super::*;
 use crate::limits::Limits;
@@ -56,5 +57,168 @@ fn the_top_via_is_pushed_and_popped() {
     assert!(message.remove_first_value(HeaderName::Via));
     assert!(
         text(&message).contains("\r\nv: SIP/2.0/WSS b.invalid;branch=z9hG4bK2\r\nX-Odd  :\tkept")
+    );
+}
+
+/// The message after `edit`, and what that returned.
+fn check<T>(edit: impl FnOnce(&mut Message) -> T, expected: Expect) -> T {
+    let mut message = parse(INVITE);
+    let returned = edit(&mut message);
+    expected.assert_eq(&text(&message).replace("\r\n", "\n"));
+    returned
+}
+
+#[test]
+fn values_of_lists_are_removed_and_replaced_one_by_one() {
+    let removed = check(
+        |message| {
+            message
+                .set("Route", "<sip:a;lr>, \"x,y\" <sip:b,c;lr> ,<sip:d>")
+                .unwrap();
+            message.replace_first_value("Route", "<sip:new>").unwrap();
+            message
+                .replace_first_value(
+                    HeaderName::Via,
+                    "SIP/2.0/UDP a;branch=z9hG4bK1;received=192.0.2.1",
+                )
+                .unwrap();
+            message
+                .replace_first_value(HeaderName::RecordRoute, "<sip:me;lr>")
+                .unwrap();
+            let removed = [(); 3].map(|()| message.remove_first_value("Route"));
+            message.append("Route", "").unwrap();
+            (
+                removed,
+                message.remove_first_value("Route"),
+                message.remove_first_value("Path"),
+            )
+        },
+        expect![[r#"
+            INVITE sip:bob@biloxi.example SIP/2.0
+            Record-Route: <sip:me;lr>
+            v: SIP/2.0/UDP a;branch=z9hG4bK1;received=192.0.2.1,SIP/2.0/WSS b.invalid;branch=z9hG4bK2
+            X-Odd  :	kept   as is 
+            Max-Forwards: 70
+            f: "A" <sip:a@h>;tag=1
+            t: <sip:b@h>
+            Call-ID: c1
+            CSEQ: 1
+              INVITE
+            Content-Length: 4
+
+            body"#]],
+    );
+    assert_eq!(removed, ([true; 3], false, false));
+}
+
+#[test]
+fn start_line_and_body_are_replaced() {
+    check(
+        |message| {
+            message.set_request_uri("tel:+49").unwrap();
+            message
+                .set_body(Bytes::from_static(b"v=0"), Some("application/sdp"))
+                .unwrap();
+            assert_eq!(message.method(), Some(Method::Invite));
+            assert_eq!(message.request_uri(), Some("tel:+49"));
+        },
+        expect![[r#"
+            INVITE tel:+49 SIP/2.0
+            v: SIP/2.0/UDP a.example;branch=z9hG4bK1 ,SIP/2.0/WSS b.invalid;branch=z9hG4bK2
+            X-Odd  :	kept   as is 
+            Max-Forwards: 70
+            f: "A" <sip:a@h>;tag=1
+            t: <sip:b@h>
+            Call-ID: c1
+            CSEQ: 1
+              INVITE
+            Content-Length: 3
+            Content-Type: application/sdp
+
+            v=0"#]],
+    );
+    check(
+        |message| {
+            message.set_body(Bytes::new(), None).unwrap();
+            *message = Message::response_to(message, 180, "", Some("us"));
+            message.set_status(486, "Busy\r\nX: y").unwrap();
+            assert_eq!(message.reason(), Some(&b"Busy  X: y"[..]));
+        },
+        expect![[r#"
+            SIP/2.0 486 Busy  X: y
+            Via: SIP/2.0/UDP a.example;branch=z9hG4bK1 ,SIP/2.0/WSS b.invalid;branch=z9hG4bK2
+            From: "A" <sip:a@h>;tag=1
+            To: <sip:b@h>;tag=us
+            Call-ID: c1
+            CSeq: 1
+              INVITE
+            Content-Length: 0
+
+        "#]],
+    );
+}
+
+#[test]
+fn refused_edits_leave_the_message_as_it_was() {
+    let mut message = parse(INVITE);
+    for value in ["a\rb", "a\nb", "a\0b", "a\r\n b"] {
+        assert_eq!(message.set("X", value), Err(MessageError::Value));
+        assert_eq!(
+            message.set_values("Via", &["fine", value]),
+            Err(MessageError::Value)
+        );
+        assert_eq!(
+            message.replace_first_value("Via", value),
+            Err(MessageError::Value)
+        );
+    }
+    for name in ["", "a b", "X:", "X\r\n", "\u{e9}", &"x".repeat(1000)] {
+        assert_eq!(message.append(name, "x"), Err(MessageError::Name));
+        assert_eq!(message.prepend(name, "x"), Err(MessageError::Name));
+    }
+    for uri in ["", "a", "sip:a b", "sip:a\r\n"] {
+        assert_eq!(message.set_request_uri(uri), Err(MessageError::Uri));
+    }
+    assert_eq!(message.set_status(200, "OK"), Err(MessageError::WrongKind));
+    assert_eq!(
+        message.set("X", vec![b'x'; 2_000_000]),
+        Err(MessageError::TooLarge)
+    );
+    assert_eq!(text(&message), INVITE);
+    assert_eq!(
+        Message::request("IN VITE", "sip:h").unwrap_err(),
+        MessageError::Method
+    );
+    assert_eq!(
+        Message::request("INVITE", "sip:h SIP/2.0\r\n").unwrap_err(),
+        MessageError::Uri
+    );
+}
+
+#[test]
+fn a_request_of_our_own() {
+    let mut request = Message::request("OPTIONS", "sip:h").unwrap();
+    request.append("v", "SIP/2.0/UDP me").unwrap();
+    request.append("X-Any", "1").unwrap();
+    assert_eq!(
+        text(&request),
+        "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/UDP me\r\nX-Any: 1\r\nContent-Length: 0\r\n\r\n"
+    );
+}
+
+#[test]
+fn a_100_echoes_the_timestamp_and_no_other_response_does() {
+    let request = parse(&INVITE.replace("X-Odd  :", "Timestamp:"));
+    let echoes =
+        |status| Message::response_to(&request, status, "", None).contains(HeaderName::Timestamp);
+    assert_eq!((echoes(100), echoes(180)), (true, false));
+}
+
+#[test]
+fn a_to_tag_is_never_added_twice() {
+    let request = parse(&INVITE.replace("<sip:b@h>", "<sip:b@h>;tag=there"));
+    assert_eq!(
+        Message::response_to(&request, 200, "", Some("us")).to_tag(),
+        Some("there")
     );
 }

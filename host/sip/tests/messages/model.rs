@@ -30,33 +30,15 @@ fn edits_do_what_they_do_to_a_plain_list() {
             edit(&mut chance, &mut edited, &mut model, step);
             assert_eq!(fields(&edited), model, "seed {seed} step {step}");
         }
-        assert_eq!(edited.to_bytes(), serialised(&edited), "seed {seed}");
-        assert_eq!(edited.size(), edited.to_bytes().len(), "seed {seed}");
+        let bytes = edited.to_bytes();
+        assert_eq!(edited.size(), bytes.len(), "seed {seed}");
+        let read = Message::parse(bytes, &Limits::default()).unwrap();
+        assert_eq!(
+            (fields(&read), read.body()),
+            (model, edited.body()),
+            "seed {seed}"
+        );
     }
-}
-
-/// The same message put together from what its public view says.
-fn serialised(message: &Message) -> Vec<u8> {
-    let mut out = match (message.method(), message.status()) {
-        (Some(method), _) => {
-            format!("{method} {} SIP/2.0\r\n", message.request_uri().unwrap()).into_bytes()
-        }
-        (None, status) => [
-            b"SIP/2.0 ",
-            status.unwrap().to_string().as_bytes(),
-            b" ",
-            message.reason().unwrap(),
-            b"\r\n",
-        ]
-        .concat(),
-    };
-    // Untouched lines have white space that the view trims: compare what they are in their own bytes.
-    let whole = message.to_bytes();
-    let head = whole.len() - message.body().len();
-    let lines = &whole[out.len()..head];
-    out.extend_from_slice(lines);
-    out.extend_from_slice(message.body());
-    out
 }
 
 fn fields(message: &Message) -> Fields {
