@@ -188,6 +188,26 @@ impl Drop for Host {
     }
 }
 
+/// Has `hookswitch check` judge a configuration; a fault fails the test.
+#[track_caller]
+pub fn check(name: &str, configuration: &str) {
+    let folder = built().join("e2e");
+    let file = folder.join(name);
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&file, configuration))
+        .expect("the configuration is written");
+    let judged = Command::new(made(built().join("hookswitch")))
+        .arg("check")
+        .arg(&file)
+        .output();
+    let judged = judged.expect("hookswitch starts");
+    assert!(
+        judged.status.success(),
+        "{}",
+        String::from_utf8_lossy(&judged.stderr)
+    );
+}
+
 /// By renaming: the watcher never sees half a file.
 fn replace(path: &Path, bytes: &[u8]) {
     let fresh = path.with_extension("fresh");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod between_browsers;
+mod configuration;
 mod from_pbx;
 mod losses;
 mod reload;
