@@ -8,7 +8,7 @@ use crate::{
     demo, deny, host,
     install::{self, Consent},
     plugins::{self, Selection},
-    shell::{cargo, elapsed, root, run as run_program, target_dir},
+    shell::{self, cargo, elapsed, root, target_dir},
     softphone,
 };
 
@@ -31,95 +31,65 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     host_checks(&mut table);
     guest_checks(&mut table);
     dependencies(&mut table);
-    // Tests under load start it; cargo builds it for its own package's tests alone.
+    // Tests start it; cargo builds it for its own package's tests alone.
     table.step("hookswitch", || host::build().map(drop));
-    table.step("tests", || {
-        run_program("tests", cargo().args(["test", "--workspace"]))
-    });
+    table.step("tests", || host_cargo("tests", "test --workspace"));
     table.step("demo", || {
-        demo::run(&["--check".to_owned(), "--yes".to_owned()])
+        demo::run(&["--check", "--yes"].map(String::from))
     });
     table.step("end to end", || {
-        // The whole workspace is named for the same reason as in `host`; `peers` is the one target that is not run by itself.
-        run_program(
+        host_cargo(
             "end to end",
-            cargo().args([
-                "test",
-                "--workspace",
-                "--test",
-                "peers",
-                "--",
-                "--test-threads=1",
-            ]),
+            "test --workspace --test peers -- --test-threads=1",
         )
     });
     table.finish()
 }
 
+/// All of them name the whole workspace, for the reason that `host` gives. `peers` is the one target that does not run by itself.
 fn host_checks(table: &mut Table) {
-    table.step("format", || {
-        run_program("format", cargo().args(["fmt", "--all", "--check"]))
-    });
+    table.step("format", || host_cargo("format", "fmt --all --check"));
     table.step("clippy", || {
-        let targets = [
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ];
-        run_program("clippy", cargo().args(targets))?;
-        let end_to_end = [
-            "clippy",
-            "--package",
-            "hookswitch-e2e",
-            "--test",
-            "peers",
-            "--",
-            "-D",
-            "warnings",
-        ];
-        run_program("clippy of the end-to-end tests", cargo().args(end_to_end))
-    });
-    table.step("docs", || {
-        let mut doc = cargo();
-        run_program(
-            "docs",
-            doc.args(["doc", "--workspace", "--no-deps"])
-                .env("RUSTDOCFLAGS", "-D warnings"),
+        host_cargo("clippy", "clippy --workspace --all-targets -- -D warnings")?;
+        host_cargo(
+            "clippy of the end-to-end tests",
+            "clippy --workspace --test peers -- -D warnings",
         )
     });
+    table.step("docs", || host_cargo("docs", "doc --workspace --no-deps"));
 }
 
 /// The same for the policies and their SDK, compiled for this machine.
 fn guest_checks(table: &mut Table) {
-    let guests = || {
-        let mut cargo = cargo();
-        cargo
-            .current_dir(root().join("plugins"))
-            .env("CARGO_TARGET_DIR", target_dir().join("guests"));
-        cargo
-    };
     table.step("guest format", || {
-        run_program("guest format", guests().args(["fmt", "--all", "--check"]))
+        guest_cargo("guest format", "fmt --all --check")
     });
     table.step("guest clippy", || {
-        run_program(
+        guest_cargo(
             "guest clippy",
-            guests().args([
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ]),
+            "clippy --workspace --all-targets -- -D warnings",
         )
     });
     table.step("guest tests", || {
-        run_program("guest tests", guests().args(["test", "--workspace"]))
+        guest_cargo("guest tests", "test --workspace")
     });
+}
+
+fn host_cargo(what: &str, words: &str) -> Result<()> {
+    let mut cargo = cargo();
+    cargo
+        .args(words.split(' '))
+        .env("RUSTDOCFLAGS", "-D warnings");
+    shell::run(what, &mut cargo)
+}
+
+fn guest_cargo(what: &str, words: &str) -> Result<()> {
+    let mut cargo = cargo();
+    cargo
+        .args(words.split(' '))
+        .current_dir(root().join("plugins"));
+    cargo.env("CARGO_TARGET_DIR", target_dir().join("guests"));
+    shell::run(what, &mut cargo)
 }
 
 fn dependencies(table: &mut Table) {
