@@ -231,3 +231,63 @@ fn sdk_type(name: &str) -> TokenStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn expanded(implementation: ItemImpl) -> String {
+        expand(TokenStream::new(), implementation)
+            .unwrap()
+            .to_string()
+    }
+
+    #[test]
+    fn the_world_has_the_hooks_that_are_overridden() {
+        let expansion = expanded(parse_quote! {
+            impl hookswitch_sdk::Policy for Mine {
+                fn on_failure(&mut self, request: Summary, status: u16) -> Result<Decision, Fault> {}
+                fn on_connect(&mut self, upgrade: Upgrade) -> Result<Admission, Fault> {}
+            }
+        });
+        assert!(
+            expansion.contains("export lifecycle; export connect-hook; export failure-hook; }")
+        );
+    }
+
+    #[test]
+    fn what_is_left_out_is_filled_in() {
+        let hook: ImplItem = parse_quote! { fn on_request(&mut self, request: Summary) -> Result<Decision, Fault> {} };
+        let filled = expanded(parse_quote! { impl Policy for Mine { #hook } });
+        assert!(filled.contains("type Config = :: hookswitch_sdk :: NoConfig"));
+        assert!(filled.contains("default :: Default > :: default ()"));
+        let own = expanded(parse_quote! {
+            impl Policy for Mine { type Config = Mine; fn new(config: Mine) -> Result<Self, String> {} #hook }
+        });
+        assert!(!own.contains("NoConfig") && !own.contains("default :: Default"));
+    }
+
+    #[test]
+    fn what_is_no_policy_is_refused_with_the_remedy() {
+        let refused =
+            |arguments, implementation| expand(arguments, implementation).unwrap_err().to_string();
+        let hook: ImplItem = parse_quote! { fn on_request(&mut self, request: Summary) -> Result<Decision, Fault> {} };
+        assert_eq!(
+            refused(TokenStream::new(), parse_quote! { impl Mine { #hook } }),
+            "`policy` stands on `impl Policy for …`"
+        );
+        assert_eq!(
+            refused(TokenStream::new(), parse_quote! { impl Policy for Mine {} }),
+            "a policy implements at least one hook, such as `on_request`"
+        );
+        assert_eq!(
+            refused(
+                quote! { name = "x" },
+                parse_quote! { impl Policy for Mine { #hook } }
+            ),
+            "`policy` takes no arguments"
+        );
+    }
+}
