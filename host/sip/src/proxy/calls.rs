@@ -99,7 +99,8 @@ impl Proxy {
         let (key, method, in_dialog) = (tx.call, tx.request.method(), tx.dialog.is_some());
         let is_failed_call =
             !in_dialog && method == Some(Method::Invite) && !(200..300).contains(&status);
-        let is_end = in_dialog && method == Some(Method::Bye);
+        // Challenged, it comes again.
+        let is_end = in_dialog && method == Some(Method::Bye) && !matches!(status, 401 | 407);
         let now = self.now();
         let Some(call) = self.calls.get(key, now) else {
             return;

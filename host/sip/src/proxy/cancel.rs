@@ -121,7 +121,7 @@ impl Proxy {
             bytes: bytes.clone(),
             retransmissions: 1,
         };
-        self.send(to, bytes);
+        self.send_own(to, bytes);
         for action in actions {
             if let Action::Start(timer) = action {
                 let after = self.config.timing.duration(*timer, 0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Proxy, Timeout,
     best::Failure,
-    branch::{BranchPhase, ClientEvent, Fallback},
+    branch::{Branch, BranchPhase, ClientEvent, Fallback},
     ids::BranchId,
     io::Cause,
     seal,
@@ -42,7 +42,7 @@ impl Proxy {
                         branch.ack = seal::failure_ack(&branch.request, response);
                     }
                     let ack = branch.ack.clone();
-                    self.send(to, ack);
+                    self.send_own(to, ack);
                 }
                 Action::Start(timer) => {
                     let after = timing.duration(*timer, branch.retransmissions);
@@ -154,11 +154,10 @@ impl Proxy {
 
     /// Nothing will come, or nothing that still matters: the stage goes on without it, and it is cancelled.
     pub(super) fn give_up(&mut self, id: BranchId, detail: &'static str) {
-        if self
-            .branches
-            .get(&id)
-            .is_none_or(|branch| branch.phase == BranchPhase::Decided)
-        {
+        // Whose 2xx is still being asked about has answered.
+        let is_decided =
+            |branch: &Branch| branch.phase == BranchPhase::Decided || !branch.answers.is_empty();
+        if self.branches.get(&id).is_none_or(is_decided) {
             return;
         }
         self.cancel_branch(id, &[]);

@@ -436,6 +436,8 @@ pub enum Cause {
     PolicyFault,
     /// A policy discarded the request.
     Discarded,
+    /// We answered a probe: OPTIONS to the proxy itself.
+    Answered,
     /// We answered: the request was wrong (400, 403, 404, 416, 420, 481, 482, 483, 501 …).
     Refused,
     /// The registrar answered.

@@ -220,6 +220,13 @@ impl Proxy {
         self.outputs.push_back(Output::Send { to, bytes });
     }
 
+    /// An ACK or CANCEL of a branch; one that could not be written is empty.
+    fn send_own(&mut self, to: Destination, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.send(to, bytes);
+        }
+    }
+
     /// A connection is gone: what went out on it will not be answered, what came in on it cannot be.
     fn on_flow_closed(&mut self, flow: FlowId) {
         self.on_unreachable(Destination::Flow(flow));
