@@ -34,12 +34,7 @@ impl<'a> Host<'a> {
         {
             return Ok(Self::V4(address));
         }
-        // Underscores are no part of a host name, and are found in many.
-        let is_name = !text.is_empty()
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
-        if is_name {
+        if is_name(text) {
             Ok(Self::Name(text))
         } else {
             Err(UriError("host"))
@@ -66,6 +61,15 @@ impl<'a> Host<'a> {
             Self::V6(address) => Some(address.into()),
         }
     }
+}
+
+/// Labels and dots. Underscores are no part of a host name, and are found in many.
+fn is_name(text: &str) -> bool {
+    let labels = text.strip_suffix('.').unwrap_or(text);
+    let is_label_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    labels
+        .split('.')
+        .all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
 }
 
 fn strip_dot(name: &str) -> &str {
@@ -116,7 +120,9 @@ mod tests {
 
     #[test]
     fn what_is_no_host() {
-        for wrong in ["", "[::1", "::1]", "a b", "a/b", "[x]", "a:b"] {
+        for wrong in [
+            "", "[::1", "::1]", "a b", "a/b", "[x]", "a:b", ".", ".a", "a..b", "a..",
+        ] {
             assert!(Host::parse(wrong).is_err(), "{wrong}");
         }
     }
