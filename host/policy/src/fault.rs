@@ -12,13 +12,13 @@ pub(crate) enum Fault {
     #[error("trapped: {0}")]
     Trap(String),
     /// It used more CPU than `cpu_ms_max`.
-    #[error("ran longer than cpu-ms-max = {0}")]
+    #[error("ran longer than cpu_ms_max = {0}")]
     Cpu(u64),
     /// It did not return within `wall_ms_max`.
-    #[error("did not return within wall-ms-max = {0}")]
+    #[error("did not return within wall_ms_max = {0}")]
     Wall(u64),
     /// It wanted more memory than `memory_bytes_max` and then trapped.
-    #[error("needs more memory than memory-bytes-max = {0}")]
+    #[error("needs more memory than memory_bytes_max = {0}")]
     Memory(usize),
     /// No instance could be made, or it refused its configuration.
     #[error("no instance: {0}")]

@@ -9,7 +9,7 @@ use crate::context::HookName;
 
 /// One policy of the chain. [`PolicySpec::new`] has the defaults.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 pub struct PolicySpec {
     /// Unique; stands in logs, metrics and faults.
     pub name: String,
@@ -107,7 +107,7 @@ pub enum FailureMode {
 
 /// A mode for each hook. In a dialog the default is open: a broken policy must not keep calls from ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
 pub struct FailureModes {
     /// `on-connect`
     pub connect: FailureMode,
@@ -157,7 +157,7 @@ impl FailureModes {
 
 /// What a policy may spend. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// CPU of one hook.
     pub cpu_ms_max: u64,
@@ -217,7 +217,7 @@ pub enum Grant {
 
 /// What a policy may do beyond reading and deciding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, default)]
 pub struct Grants {
     /// Edit the current message.
     pub edit: Grant,

@@ -188,7 +188,7 @@ impl Version {
         .await;
         made.unwrap_or_else(|_| {
             Err(Fault::Instance(format!(
-                "not configured within configure-ms-max = {ms_max}"
+                "not configured within configure_ms_max = {ms_max}"
             )))
         })
     }
