@@ -1,1 +1,116 @@
-//! placeholder
+//! Media without signalling: what becomes of a session description on its way, and of the packets that it brings about.
+//!
+//! Knows nothing of SIP: a branch of a call is a name, a session description is bytes. `direct` is the mode in which media goes from
+//! end to end and not through us.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A session description is about to be forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Whose it is.
+    pub branch: Branch,
+    /// Which way it travels.
+    pub direction: Direction,
+    /// Whether it offers or answers.
+    pub role: Role,
+    /// The body, `application/sdp`, as it would leave.
+    pub sdp: Bytes,
+}
+
+/// Names one branch of a call: equal names, equal branch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Branch {
+    /// Of the call.
+    pub call: Arc<str>,
+    /// Of the branch within it.
+    pub branch: Arc<str>,
+    /// Of the answerer, once one is known: a branch may fork further down.
+    pub to_tag: Option<Arc<str>>,
+    /// Where the one is who called.
+    pub caller: Leg,
+    /// Where the one is who was called.
+    pub callee: Leg,
+}
+
+/// What one end speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leg {
+    /// WebRTC.
+    Web,
+    /// RTP or SRTP, by this upstream of the configuration if it is one.
+    Sip(Option<u16>),
+}
+
+/// Which way a session description travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the one who called to the one who was called.
+    ToCallee,
+    /// The other way.
+    ToCaller,
+}
+
+/// RFC 3264.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Asks.
+    Offer,
+    /// Answers.
+    Answer,
+}
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It leaves as it came.
+    Unchanged,
+    /// It leaves with this body.
+    Replace(Bytes),
+    /// It does not leave.
+    Refuse {
+        /// 488, 500, …
+        status: u16,
+        /// Says why.
+        reason: String,
+    },
+}
+
+/// The mode `direct`: media goes from end to end, so both ends must speak the same and reach each other.
+#[must_use]
+pub fn direct(ask: &Ask) -> Answer {
+    let _ = ask;
+    Answer::Unchanged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn direct_leaves_every_description_as_it_came() {
+        for (caller, callee) in [
+            (Leg::Web, Leg::Web),
+            (Leg::Web, Leg::Sip(Some(0))),
+            (Leg::Sip(None), Leg::Web),
+        ] {
+            let branch = Branch {
+                call: "c".into(),
+                branch: "b".into(),
+                to_tag: None,
+                caller,
+                callee,
+            };
+            let sdp = Bytes::from_static(b"v=0\r\n");
+            let ask = Ask {
+                branch,
+                direction: Direction::ToCallee,
+                role: Role::Offer,
+                sdp,
+            };
+            assert_eq!(direct(&ask), Answer::Unchanged);
+        }
+    }
+}
