@@ -1,0 +1,67 @@
+//! The file as written: every key optional, strings and numbers as they stand, unknown keys refused.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    pub(super) workers: Option<i64>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) domains: Option<Vec<String>>,
+    pub(super) drain_s_max: Option<i64>,
+    pub(super) key_rotation_days: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) name: String,
+    pub(super) transport: String,
+    pub(super) address: String,
+    pub(super) advertised: Option<String>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) origins: Option<Vec<String>>,
+    pub(super) pages: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    pub(super) name: String,
+    pub(super) transport: Option<String>,
+    pub(super) listener: Option<String>,
+    pub(super) members: Vec<String>,
+    pub(super) sources: Option<Vec<String>>,
+    pub(super) oversize: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Routing {
+    pub(super) default_upstream: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) address: Option<String>,
+    pub(super) enabled: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) filter: Option<String>,
+    pub(super) format: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Capture {
+    pub(super) file: PathBuf,
+    pub(super) capture_bytes_max: Option<i64>,
+    pub(super) credentials: Option<String>,
+}
