@@ -1,0 +1,182 @@
+//! HTTP/1.1 in front of a WebSocket listener: an upgrade is judged, by us and by the policies' `connect-hook`; any other GET gets a
+//! page.
+
+use std::{cell::RefCell, convert::Infallible, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use hookswitch_policy::context;
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    header::{
+        CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+    http::request::Parts,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::{
+    accept::Door,
+    pages::{self, plain},
+    upgrade::{self, SUBPROTOCOL},
+};
+use crate::{
+    metrics::Count,
+    source::Source,
+    worker::policy::{Admission, admit},
+};
+
+const HTTP_HEADERS_MAX: usize = 64;
+const HTTP_HEAD_BYTES_MAX: usize = 16_384;
+
+/// Who is at the other end of an HTTP connection.
+pub(crate) struct Visitor<'a> {
+    pub(crate) peer: SocketAddr,
+    pub(crate) sni: Option<String>,
+    pub(crate) door: &'a Door,
+}
+
+/// A connection that became a WebSocket.
+pub(crate) struct Upgraded<S> {
+    pub(crate) stream: S,
+    /// Bytes that came right behind the upgrade.
+    pub(crate) early: Vec<u8>,
+    pub(crate) source: Arc<Source>,
+}
+
+/// Answers requests until the connection ends or becomes a WebSocket.
+pub(crate) async fn serve<S>(stream: S, visitor: &Visitor<'_>) -> Option<Upgraded<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let accepted = RefCell::new(None);
+    let service = service_fn(|request: Request<Incoming>| async {
+        let response = answer(request.into_parts().0, visitor, &accepted).await;
+        Ok::<_, Infallible>(response)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(visitor.door.handshake_max)
+        .max_headers(HTTP_HEADERS_MAX)
+        .max_buf_size(HTTP_HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let parts = connection.without_shutdown().await.ok()?;
+    let mut stream = parts.io.into_inner();
+    let Some(source) = accepted.take() else {
+        // The peer may be gone already.
+        let _ = stream.shutdown().await;
+        return None;
+    };
+    Some(Upgraded {
+        stream,
+        early: parts.read_buf.to_vec(),
+        source,
+    })
+}
+
+async fn answer(
+    request: Parts,
+    visitor: &Visitor<'_>,
+    accepted: &RefCell<Option<Arc<Source>>>,
+) -> Response<Full<Bytes>> {
+    let web = &visitor.door.web;
+    if !upgrade::is_upgrade(&request.headers) {
+        return pages::serve(web.pages.as_deref(), &request).await;
+    }
+    let metrics = visitor.door.worker.borrow().metrics.clone();
+    let accept = match upgrade::judge(&request, &web.origins) {
+        Ok(accept) => accept,
+        Err(refusal) => {
+            metrics.count(Count::UpgradesRefused);
+            tracing::info!(peer = %visitor.peer, listener = &*visitor.door.name, %refusal, "upgrade refused");
+            let mut response = plain(refusal.status(), format!("{refusal}\n"));
+            let version = HeaderValue::from_static("13");
+            response
+                .headers_mut()
+                .insert(SEC_WEBSOCKET_VERSION, version);
+            return response;
+        }
+    };
+    let described = describe(&request, visitor);
+    let source = Arc::new(Source::connection(
+        visitor.door.transport,
+        visitor.peer,
+        Arc::clone(&visitor.door.name),
+        &described,
+    ));
+    match admit(&visitor.door.worker, described, Arc::clone(&source)).await {
+        Admission::Accepted => {
+            metrics.count(Count::Upgrades);
+            accepted.replace(Some(source));
+            switching(&accept)
+        }
+        Admission::Refused {
+            status,
+            headers,
+            body,
+        } => {
+            metrics.count(Count::UpgradesRefused);
+            tracing::info!(peer = %visitor.peer, listener = &*visitor.door.name, status, "upgrade refused by policy");
+            refused(status, &headers, body)
+        }
+    }
+}
+
+fn switching(accept: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(
+        SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static(SUBPROTOCOL),
+    );
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn refused(status: u16, headers: &[(String, String)], body: Bytes) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(status)
+        .ok()
+        .filter(|status| status.is_client_error() || status.is_server_error());
+    let mut response = plain(status.unwrap_or(StatusCode::FORBIDDEN), body);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn describe(request: &Parts, visitor: &Visitor<'_>) -> context::Upgrade {
+    let headers = &request.headers;
+    context::Upgrade {
+        host: text(headers, &HOST).unwrap_or_default(),
+        path: request.uri.path().to_owned(),
+        query: request.uri.query().map(str::to_owned),
+        origin: text(headers, &ORIGIN),
+        sni: visitor.sni.clone(),
+        peer: visitor.peer.to_string(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
+            })
+            .collect(),
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}

@@ -1,0 +1,238 @@
+//! One WebSocket of RFC 7118: frames in, messages to the worker; what waits in the pipe out. One task, one small future.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use hookswitch_sip::{
+    flow::Flow,
+    framing::{self, Frame},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Sleep,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message, Utf8Bytes,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use super::pipe::{Pipe, PipeState};
+use crate::worker::WorkerRef;
+
+/// A SIP message of a browser fits: an idle connection holds no more.
+const READ_BUFFER_BYTES: usize = 4_096;
+/// Frames of one connection before the others have their turn.
+const FRAMES_PER_TURN_MAX: usize = 16;
+/// How long the peer may take to answer our Close.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The peer closed it, or it broke.
+    Closed,
+    /// Nothing was heard for too long.
+    Idle,
+    /// Its reader was too slow.
+    Overflowed,
+    /// We went away.
+    Drained,
+}
+
+/// Limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) message_bytes_max: usize,
+    pub(crate) queue_bytes_max: usize,
+    pub(crate) idle_max: Duration,
+}
+
+/// An open WebSocket.
+pub(crate) struct Connection<S> {
+    socket: WebSocketStream<S>,
+    flow: Arc<Flow>,
+    pipe: Rc<Pipe>,
+    worker: WorkerRef,
+    idle_max: Duration,
+    heard_at: Instant,
+    timer: Pin<Box<Sleep>>,
+    closing: Closing,
+}
+
+/// Whether our Close was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    Sent,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// After the upgrade; `early` are bytes that came right behind it.
+    pub(crate) async fn open(
+        stream: S,
+        early: Vec<u8>,
+        flow: Arc<Flow>,
+        pipe: Rc<Pipe>,
+        worker: WorkerRef,
+        bounds: Bounds,
+    ) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(READ_BUFFER_BYTES)
+            .max_write_buffer_size(bounds.queue_bytes_max + READ_BUFFER_BYTES)
+            .max_message_size(Some(bounds.message_bytes_max))
+            .max_frame_size(Some(bounds.message_bytes_max));
+        let socket =
+            WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
+        Self {
+            socket,
+            flow,
+            pipe,
+            worker,
+            idle_max: bounds.idle_max,
+            heard_at: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(bounds.idle_max / 2)),
+            closing: Closing::No,
+        }
+    }
+
+    /// Until it ends.
+    pub(crate) async fn run(mut self) -> Ended {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        // While this task looks for itself, nobody need wake it.
+        self.pipe.listen(None);
+        let mut frames = 0;
+        loop {
+            if self.pipe.state() == PipeState::Overflowed {
+                return Poll::Ready(Ended::Overflowed);
+            }
+            if self.write(cx).is_err() {
+                return Poll::Ready(Ended::Closed);
+            }
+            if frames == FRAMES_PER_TURN_MAX {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            match self.read(cx) {
+                Poll::Ready(Some(())) => frames += 1,
+                Poll::Ready(None) => return Poll::Ready(self.ended()),
+                Poll::Pending => break,
+            }
+        }
+        if let Poll::Ready(ended) = self.watch(cx) {
+            return Poll::Ready(ended);
+        }
+        self.pipe.listen(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    fn ended(&self) -> Ended {
+        match self.closing {
+            Closing::No => Ended::Closed,
+            Closing::Sent => Ended::Drained,
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let going_away = self.pipe.state() == PipeState::GoingAway && self.closing == Closing::No;
+        if self.pipe.is_empty() && !going_away {
+            return Ok(());
+        }
+        let mut socket = Pin::new(&mut self.socket);
+        while !self.pipe.is_empty() && self.closing == Closing::No {
+            if socket.as_mut().poll_ready(cx)?.is_pending() {
+                return Ok(());
+            }
+            if let Some(bytes) = self.pipe.pop() {
+                socket.as_mut().start_send(frame(bytes))?;
+            }
+        }
+        if going_away {
+            let reason = CloseFrame {
+                code: CloseCode::Away,
+                reason: Utf8Bytes::from_static("going away"),
+            };
+            socket.as_mut().start_send(Message::Close(Some(reason)))?;
+            self.closing = Closing::Sent;
+            let deadline = tokio::time::Instant::now() + CLOSE_MAX;
+            self.timer.as_mut().reset(deadline);
+        }
+        match socket.poll_flush(cx) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// One frame, if one came and the worker can take it; `None` at the end of the connection.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        ready!(self.worker.borrow().poll_uncongested(cx));
+        let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+            Some(Ok(message)) => message,
+            Some(Err(_)) | None => return Poll::Ready(None),
+        };
+        self.heard_at = Instant::now();
+        match message {
+            Message::Text(text) => self.take(text.into()),
+            Message::Binary(bytes) => self.take(bytes),
+            // Answered by the library at its next read or write.
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
+        }
+        Poll::Ready(Some(()))
+    }
+
+    fn take(&mut self, payload: Bytes) {
+        match framing::datagram(payload) {
+            Frame::Message(bytes) => self.worker.borrow_mut().received(&self.flow, bytes),
+            // A full pipe ends the connection at the next look.
+            Frame::Ping => drop(self.pipe.push(Bytes::from_static(framing::PONG))),
+            Frame::Blank => {}
+        }
+    }
+
+    /// Pings a silent peer, and gives it up when even that is not answered.
+    fn watch(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let silent = self.heard_at.elapsed();
+            if self.closing == Closing::Sent {
+                return Poll::Ready(Ended::Drained);
+            }
+            if silent >= self.idle_max {
+                return Poll::Ready(Ended::Idle);
+            }
+            let due = if silent >= self.idle_max / 2 {
+                let mut socket = Pin::new(&mut self.socket);
+                let pinged = socket.as_mut().start_send(Message::Ping(Bytes::new()));
+                if pinged.is_err() || matches!(socket.poll_flush(cx), Poll::Ready(Err(_))) {
+                    return Poll::Ready(Ended::Closed);
+                }
+                self.idle_max
+            } else {
+                self.idle_max / 2
+            };
+            self.timer.as_mut().reset((self.heard_at + due).into());
+        }
+        Poll::Pending
+    }
+}
+
+/// Text where it is UTF-8, as browsers expect; else binary (RFC 7118 §5).
+fn frame(bytes: Bytes) -> Message {
+    match Utf8Bytes::try_from(bytes.clone()) {
+        Ok(text) => Message::Text(text),
+        Err(_) => Message::Binary(bytes),
+    }
+}
