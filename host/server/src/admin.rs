@@ -1,0 +1,303 @@
+//! The admin endpoint, on a thread of its own beside other housekeeping: health, metrics, what policies and registrations there are.
+//! It reads, and changes nothing.
+
+use std::{
+    convert::Infallible,
+    fmt::Write,
+    io,
+    net::TcpListener,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::{
+    runtime::Builder,
+    sync::{Semaphore, watch},
+};
+
+use crate::{
+    metrics::{head, line},
+    reload,
+    server::Shared,
+    state::State,
+    transport::pages::plain,
+};
+
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+const ADMIN_REQUEST_MAX: Duration = Duration::from_secs(10);
+/// Registrations in one answer.
+const LISTED_MAX: usize = 1_000;
+/// How often registrations that are over are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How the kernel counts CPU time in `/proc/self/stat`, on every Linux.
+const CLOCK_TICKS_PER_S: f64 = 100.0;
+
+/// Starts the thread. It ends when `draining`'s sender is gone.
+pub(crate) fn spawn(
+    listener: Option<TcpListener>,
+    shared: Arc<Shared>,
+    file: Option<PathBuf>,
+    draining: watch::Receiver<bool>,
+) -> Result<()> {
+    let state = State::open(&shared.config.state_dir)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new()
+        .name("admin".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                if let Some(file) = file {
+                    tokio::spawn(reload::watch(file, shared.config.clone(), state));
+                }
+                tokio::spawn(sweep(Arc::clone(&shared)));
+                let mut over = draining.clone();
+                if let Some(listener) = listener {
+                    tokio::spawn(accept(listener, shared, draining));
+                }
+                // Only when the sender is gone.
+                while over.changed().await.is_ok() {}
+            });
+        })?;
+    Ok(())
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        shared.locations.sweep(Instant::now());
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, draining: watch::Receiver<bool>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "no admin endpoint"),
+    };
+    let connections = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (shared, draining) = (Arc::clone(&shared), draining.clone());
+        tokio::spawn(async move {
+            let service = service_fn(|request: Request<Incoming>| {
+                let response = answer(&request, &shared, *draining.borrow());
+                async { Ok::<_, Infallible>(response) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(ADMIN_REQUEST_MAX)
+                .serve_connection(TokioIo::new(stream), service);
+            // A client that hangs up is no fault of ours.
+            let _ = connection.await;
+            drop(permit);
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, shared: &Shared, draining: bool) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD.\n");
+    }
+    match request.uri().path() {
+        "/healthz" => plain(StatusCode::OK, "ok\n"),
+        "/readyz" if draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/readyz" => plain(StatusCode::OK, "ready\n"),
+        "/metrics" => typed(metrics(shared), "text/plain; version=0.0.4"),
+        "/api/policies" => json_answer(&policies(shared)),
+        "/api/registrations" => json_answer(&registrations(shared)),
+        _ => plain(
+            StatusCode::NOT_FOUND,
+            "/healthz /readyz /metrics /api/policies /api/registrations\n",
+        ),
+    }
+}
+
+fn json_answer(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    typed(format!("{value:#}\n"), "application/json")
+}
+
+fn typed(body: String, kind: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn policies(shared: &Shared) -> serde_json::Value {
+    let draining: Vec<_> = shared.policies.draining();
+    json!({
+        "generation": shared.policies.current().number(),
+        "policies": shared.policies.status(),
+        "draining": draining,
+    })
+}
+
+fn registrations(shared: &Shared) -> serde_json::Value {
+    let now = Instant::now();
+    let listed = shared
+        .locations
+        .list(LISTED_MAX)
+        .into_iter()
+        .map(|(aor, bindings)| {
+            let contacts: Vec<_> = bindings
+                .iter()
+                .map(|binding| {
+                    json!({
+                        "contact": binding.contact,
+                        "expires_s": binding.expires_at.saturating_duration_since(now).as_secs(),
+                        "peer": binding.flow.as_ref().map(|flow| flow.peer.to_string()),
+                    })
+                })
+                .collect();
+            json!({ "aor": aor.as_str(), "contacts": contacts })
+        });
+    let listed: Vec<_> = listed.collect();
+    json!({ "total": shared.locations.registrations(), "registrations": listed })
+}
+
+fn metrics(shared: &Shared) -> String {
+    let mut out = String::new();
+    shared.metrics.render(&mut out);
+    head(
+        &mut out,
+        "registrations",
+        "gauge",
+        "Addresses of record with a binding",
+    );
+    line(
+        &mut out,
+        "registrations",
+        "",
+        shared.locations.registrations(),
+    );
+    head(&mut out, "uptime_seconds", "gauge", "Since the start");
+    line(
+        &mut out,
+        "uptime_seconds",
+        "",
+        shared.started.elapsed().as_secs_f64(),
+    );
+    policy_metrics(shared, &mut out);
+    // Writing to a String cannot fail; without /proc there are no such numbers.
+    if let Ok((cpu_s, rss_bytes)) = process() {
+        let _ = writeln!(
+            out,
+            "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {cpu_s}"
+        );
+        let _ = writeln!(
+            out,
+            "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {rss_bytes}"
+        );
+    }
+    out
+}
+
+fn policy_metrics(shared: &Shared, out: &mut String) {
+    let policies = shared.policies.status();
+    head(out, "policy_calls_total", "counter", "Hooks run");
+    for policy in &policies {
+        for (hook, calls) in &policy.counters.calls {
+            let hook = hook.interface().trim_end_matches("-hook");
+            let labels = format!("policy=\"{}\",hook=\"{hook}\"", policy.name);
+            line(out, "policy_calls_total", &labels, calls);
+        }
+    }
+    type Number = fn(&hookswitch_policy::status::PolicyStatus) -> f64;
+    let numbers: [(&str, &str, &str, Number); 10] = [
+        (
+            "policy_call_seconds_total",
+            "counter",
+            "Time in hooks",
+            |p| p.counters.call_ns as f64 / 1e9,
+        ),
+        (
+            "policy_slow_total",
+            "counter",
+            "Hooks that did not end in their first poll",
+            |p| p.counters.slow as f64,
+        ),
+        ("policy_faults_total", "counter", "Hooks that failed", |p| {
+            p.counters.faults as f64
+        }),
+        ("policy_traps_total", "counter", "Hooks that trapped", |p| {
+            p.counters.traps as f64
+        }),
+        (
+            "policy_timeouts_total",
+            "counter",
+            "Hooks over their time",
+            |p| p.counters.timeouts as f64,
+        ),
+        (
+            "policy_instances_made_total",
+            "counter",
+            "Instances made",
+            |p| p.counters.instances_made as f64,
+        ),
+        (
+            "policy_reloads_total",
+            "counter",
+            "New versions that came to serve",
+            |p| p.counters.reloads as f64,
+        ),
+        (
+            "policy_reloads_refused_total",
+            "counter",
+            "New versions that were refused",
+            |p| p.counters.reloads_refused as f64,
+        ),
+        ("policy_in_flight", "gauge", "Hooks running", |p| {
+            f64::from(p.in_flight)
+        }),
+        (
+            "policy_reload_seconds",
+            "gauge",
+            "The last reload, from seen to serving",
+            |p| p.reload_ms as f64 / 1e3,
+        ),
+    ];
+    for (name, kind, help, number) in numbers {
+        head(out, name, kind, help);
+        for policy in &policies {
+            line(
+                out,
+                name,
+                &format!("policy=\"{}\"", policy.name),
+                number(policy),
+            );
+        }
+    }
+}
+
+/// CPU time in seconds and resident memory in bytes of this process.
+fn process() -> io::Result<(f64, u64)> {
+    let malformed = || io::Error::other("/proc has another format");
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or_else(malformed)?;
+    let ticks = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok());
+    let cpu_s = ticks.sum::<u64>() as f64 / CLOCK_TICKS_PER_S;
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kb = resident.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+    Ok((cpu_s, kb.ok_or_else(malformed)? * 1_024))
+}

@@ -1,0 +1,22 @@
+//! hookswitch, the server: joins `sip`, `policy` and `media` over real sockets.
+//!
+//! Read in this order: [`config`] (what an operator can say), [`server`] (how it is put together), `transport` (bytes to messages),
+//! `worker` (the one place where the three crates meet).
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+mod admin;
+pub mod args;
+mod capture;
+pub mod config;
+mod location;
+pub mod log;
+mod metrics;
+mod observe;
+mod proxy_config;
+mod reload;
+pub mod server;
+mod source;
+pub mod state;
+mod transport;
+mod worker;

@@ -1,0 +1,438 @@
+//! Counters and gauges of each worker, written without a lock and rendered in the text format of Prometheus.
+
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use hookswitch_sip::proxy::{
+    Gauges,
+    io::{Cause, DropCause, Ended},
+};
+
+macro_rules! series {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $series:literal, $help:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum $name { $(#[doc = $help] $variant,)* }
+
+        impl $name {
+            const ALL: &[($name, &str, &str)] = &[$(($name::$variant, $series, $help),)*];
+        }
+    };
+}
+
+series! {
+    /// What only grows.
+    Count {
+        Received = "messages_received", "SIP messages taken from the network";
+        Sent = "messages_sent", "SIP messages given to the network";
+        Malformed = "messages_malformed", "Messages that could not be read, answered or not";
+        Forwarded = "messages_placed_elsewhere", "Messages handed to the worker that owns them";
+        SendFailed = "sends_failed", "Messages that had nowhere to go";
+        DatagramsNotSent = "datagrams_not_sent", "Datagrams that the kernel had no room for";
+        Handshakes = "tls_handshakes", "TLS handshakes done";
+        HandshakesFailed = "tls_handshakes_failed", "TLS handshakes broken off or too slow";
+        Upgrades = "upgrades", "WebSockets opened";
+        UpgradesRefused = "upgrades_refused", "WebSocket handshakes refused";
+        ConnectionsRefused = "connections_refused", "Connections beyond connections_max";
+        ConnectionsIdle = "connections_idle_closed", "Connections closed since nothing was heard";
+        ConnectionsSlow = "connections_slow_closed", "Connections closed since their reader was too slow";
+        Congested = "mailbox_full", "Times that a mailbox of another worker was full";
+        PoliciesSlow = "hooks_slow", "Hooks that did not end in their first poll";
+        CaptureDropped = "capture_dropped", "Messages that the capture had no room for";
+    }
+}
+
+series! {
+    /// What goes up and down.
+    Gauge {
+        Connections = "connections", "Connections open";
+        Transactions = "transactions", "Server transactions running";
+        Branches = "branches", "Client transactions running";
+        Calls = "calls", "Calls known";
+        Asks = "asks", "Hooks, lookups and media waited for";
+    }
+}
+
+const METHODS: [&str; 14] = [
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "REGISTER",
+    "OPTIONS",
+    "MESSAGE",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+    "INFO",
+    "UPDATE",
+    "PRACK",
+    "other",
+];
+const CLASSES: [&str; 7] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
+const CAUSES: [Cause; 12] = [
+    Cause::Forwarded,
+    Cause::Policy,
+    Cause::PolicyFault,
+    Cause::Discarded,
+    Cause::Answered,
+    Cause::Refused,
+    Cause::Registrar,
+    Cause::Cancelled,
+    Cause::Timeout,
+    Cause::Unreachable,
+    Cause::Overload,
+    Cause::ClientGone,
+];
+const DROPS: [DropCause; 5] = [
+    DropCause::StrayResponse,
+    DropCause::StrayAck,
+    DropCause::ForeignVia,
+    DropCause::Unanswerable,
+    DropCause::Overload,
+];
+/// Upper bounds of the histogram of transaction times, in milliseconds.
+const BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 50, 100, 500, 1_000, 5_000, 32_000];
+
+/// All workers.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    workers: Vec<Sheet>,
+}
+
+/// One worker's numbers.
+#[derive(Debug)]
+struct Sheet {
+    counts: Vec<AtomicU64>,
+    gauges: Vec<AtomicU64>,
+    /// By method, class of status, cause.
+    transactions: Vec<AtomicU64>,
+    drops: Vec<AtomicU64>,
+    buckets: Vec<AtomicU64>,
+    took_us: AtomicU64,
+}
+
+/// One worker's hold on its own numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerMetrics {
+    all: Arc<Metrics>,
+    worker: usize,
+}
+
+/// Adds one to a gauge for as long as it lives.
+pub(crate) struct Held {
+    metrics: WorkerMetrics,
+    gauge: Gauge,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        cell(&self.metrics.sheet().gauges, self.gauge as usize).fetch_sub(1, Relaxed);
+    }
+}
+
+/// Takes what has no cell of its own: there is none, since every index comes from a table above.
+static NOWHERE: AtomicU64 = AtomicU64::new(0);
+
+fn zeros(n: usize) -> Vec<AtomicU64> {
+    std::iter::repeat_with(AtomicU64::default).take(n).collect()
+}
+
+fn cell(cells: &[AtomicU64], index: usize) -> &AtomicU64 {
+    cells.get(index).unwrap_or(&NOWHERE)
+}
+
+impl Metrics {
+    pub(crate) fn new(workers: u8) -> Arc<Self> {
+        let sheet = || Sheet {
+            counts: zeros(Count::ALL.len()),
+            gauges: zeros(Gauge::ALL.len()),
+            transactions: zeros(METHODS.len() * CLASSES.len() * CAUSES.len()),
+            drops: zeros(DROPS.len()),
+            buckets: zeros(BUCKETS_MS.len() + 1),
+            took_us: AtomicU64::new(0),
+        };
+        let workers = std::iter::repeat_with(sheet).take(workers.into());
+        Arc::new(Self {
+            workers: workers.collect(),
+        })
+    }
+
+    pub(crate) fn of(self: &Arc<Self>, worker: u8) -> WorkerMetrics {
+        WorkerMetrics {
+            all: Arc::clone(self),
+            worker: worker.into(),
+        }
+    }
+
+    /// Over all workers.
+    pub(crate) fn total(&self, gauge: Gauge) -> u64 {
+        let of = |sheet: &Sheet| cell(&sheet.gauges, gauge as usize).load(Relaxed);
+        self.workers.iter().map(of).sum()
+    }
+
+    /// All of it, for Prometheus.
+    pub(crate) fn render(&self, out: &mut String) {
+        for (count, name, help) in Count::ALL {
+            let name = format!("{name}_total");
+            self.series(out, &name, "counter", help, |sheet| {
+                cell(&sheet.counts, *count as usize).load(Relaxed)
+            });
+        }
+        for (gauge, name, help) in Gauge::ALL {
+            self.series(out, name, "gauge", help, |sheet| {
+                cell(&sheet.gauges, *gauge as usize).load(Relaxed)
+            });
+        }
+        self.render_transactions(out);
+        self.render_drops(out);
+        self.render_times(out);
+    }
+
+    fn series(
+        &self,
+        out: &mut String,
+        name: &str,
+        kind: &str,
+        help: &str,
+        value: impl Fn(&Sheet) -> u64,
+    ) {
+        head(out, name, kind, help);
+        for (worker, sheet) in self.workers.iter().enumerate() {
+            line(out, name, &format!("worker=\"{worker}\""), value(sheet));
+        }
+    }
+
+    fn render_transactions(&self, out: &mut String) {
+        const NAME: &str = "transactions_ended_total";
+        head(
+            out,
+            NAME,
+            "counter",
+            "Server transactions that came to their end",
+        );
+        for (worker, sheet) in self.workers.iter().enumerate() {
+            for (index, ended) in sheet.transactions.iter().enumerate() {
+                let ended = ended.load(Relaxed);
+                if ended > 0 {
+                    let (method, class, cause) = transaction_labels(index);
+                    let labels = format!(
+                        "worker=\"{worker}\",method=\"{method}\",class=\"{class}\",cause=\"{cause}\""
+                    );
+                    line(out, NAME, &labels, ended);
+                }
+            }
+        }
+    }
+
+    fn render_drops(&self, out: &mut String) {
+        const NAME: &str = "messages_dropped_total";
+        head(out, NAME, "counter", "Messages dropped without an answer");
+        for (worker, sheet) in self.workers.iter().enumerate() {
+            for (cause, dropped) in DROPS.iter().zip(&sheet.drops) {
+                let labels = format!("worker=\"{worker}\",cause=\"{}\"", drop_name(*cause));
+                line(out, NAME, &labels, dropped.load(Relaxed));
+            }
+        }
+    }
+
+    fn render_times(&self, out: &mut String) {
+        const NAME: &str = "transaction_seconds";
+        head(
+            out,
+            NAME,
+            "histogram",
+            "From a request's first byte to its final response",
+        );
+        for (worker, sheet) in self.workers.iter().enumerate() {
+            let mut sum = 0;
+            let bounds = BUCKETS_MS
+                .iter()
+                .map(|ms| (*ms as f64 / 1_000.0).to_string());
+            for (bound, bucket) in bounds.chain(["+Inf".to_owned()]).zip(&sheet.buckets) {
+                sum += bucket.load(Relaxed);
+                let labels = format!("worker=\"{worker}\",le=\"{bound}\"");
+                line(out, "transaction_seconds_bucket", &labels, sum);
+            }
+            let labels = format!("worker=\"{worker}\"");
+            line(out, "transaction_seconds_count", &labels, sum);
+            let seconds = sheet.took_us.load(Relaxed) as f64 / 1e6;
+            line(out, "transaction_seconds_sum", &labels, seconds);
+        }
+    }
+}
+
+impl WorkerMetrics {
+    fn sheet(&self) -> &Sheet {
+        &self.all.workers[self.worker]
+    }
+
+    pub(crate) fn count(&self, count: Count) {
+        cell(&self.sheet().counts, count as usize).fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn hold(&self, gauge: Gauge) -> Held {
+        cell(&self.sheet().gauges, gauge as usize).fetch_add(1, Relaxed);
+        Held {
+            metrics: self.clone(),
+            gauge,
+        }
+    }
+
+    pub(crate) fn total(&self, gauge: Gauge) -> u64 {
+        self.all.total(gauge)
+    }
+
+    pub(crate) fn proxy(&self, gauges: Gauges) {
+        for (gauge, value) in [
+            (Gauge::Transactions, gauges.transactions),
+            (Gauge::Branches, gauges.branches),
+            (Gauge::Calls, gauges.calls),
+            (Gauge::Asks, gauges.asks),
+        ] {
+            cell(&self.sheet().gauges, gauge as usize).store(value as u64, Relaxed);
+        }
+    }
+
+    pub(crate) fn dropped(&self, cause: DropCause) {
+        cell(&self.sheet().drops, cause as usize).fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn ended(&self, ended: &Ended) {
+        let sheet = self.sheet();
+        cell(&sheet.transactions, transaction_index(ended)).fetch_add(1, Relaxed);
+        cell(&sheet.buckets, bucket(ended.took)).fetch_add(1, Relaxed);
+        let took = u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX);
+        sheet.took_us.fetch_add(took, Relaxed);
+    }
+}
+
+fn transaction_index(ended: &Ended) -> usize {
+    let other = METHODS.len() - 1;
+    let method = METHODS
+        .iter()
+        .position(|method| *method == ended.method)
+        .unwrap_or(other);
+    let class = usize::from(ended.status / 100).min(CLASSES.len() - 1);
+    (method * CLASSES.len() + class) * CAUSES.len() + ended.cause as usize
+}
+
+fn transaction_labels(index: usize) -> (&'static str, &'static str, &'static str) {
+    let (rest, cause) = (index / CAUSES.len(), index % CAUSES.len());
+    let method = METHODS[rest / CLASSES.len()];
+    (
+        method,
+        CLASSES[rest % CLASSES.len()],
+        cause_name(CAUSES[cause]),
+    )
+}
+
+fn bucket(took: Duration) -> usize {
+    let fits = |bound: &u64| took <= Duration::from_millis(*bound);
+    BUCKETS_MS.iter().position(fits).unwrap_or(BUCKETS_MS.len())
+}
+
+/// As labels and the log have it.
+pub(crate) fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Forwarded => "forwarded",
+        Cause::Answered => "answered",
+        Cause::Policy => "policy",
+        Cause::PolicyFault => "policy-fault",
+        Cause::Discarded => "discarded",
+        Cause::Refused => "refused",
+        Cause::Registrar => "registrar",
+        Cause::Cancelled => "cancelled",
+        Cause::Timeout => "timeout",
+        Cause::Unreachable => "unreachable",
+        Cause::Overload => "overload",
+        Cause::ClientGone => "client-gone",
+    }
+}
+
+fn drop_name(cause: DropCause) -> &'static str {
+    match cause {
+        DropCause::StrayResponse => "stray-response",
+        DropCause::StrayAck => "stray-ack",
+        DropCause::ForeignVia => "foreign-via",
+        DropCause::Unanswerable => "unanswerable",
+        DropCause::Overload => "overload",
+    }
+}
+
+/// The comment lines before a series; writing to a `String` cannot fail.
+pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(
+        out,
+        "# HELP hookswitch_{name} {help}\n# TYPE hookswitch_{name} {kind}"
+    );
+}
+
+/// One sample.
+pub(crate) fn line(out: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+    let _ = match labels {
+        "" => writeln!(out, "hookswitch_{name} {value}"),
+        labels => writeln!(out, "hookswitch_{name}{{{labels}}} {value}"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_in_the_order_of_their_enums() {
+        assert!(
+            CAUSES
+                .iter()
+                .enumerate()
+                .all(|(i, cause)| *cause as usize == i)
+        );
+        assert!(
+            DROPS
+                .iter()
+                .enumerate()
+                .all(|(i, cause)| *cause as usize == i)
+        );
+        assert!(
+            Count::ALL
+                .iter()
+                .enumerate()
+                .all(|(i, (count, ..))| *count as usize == i)
+        );
+        assert!(
+            Gauge::ALL
+                .iter()
+                .enumerate()
+                .all(|(i, (gauge, ..))| *gauge as usize == i)
+        );
+    }
+
+    #[test]
+    fn counts_carry_their_worker() {
+        let metrics = Metrics::new(2);
+        metrics.of(1).count(Count::Upgrades);
+        let held = metrics.of(0).hold(Gauge::Connections);
+        let mut out = String::new();
+        metrics.render(&mut out);
+        assert!(out.contains("hookswitch_upgrades_total{worker=\"0\"} 0\n"));
+        assert!(out.contains("hookswitch_upgrades_total{worker=\"1\"} 1\n"));
+        assert!(out.contains("hookswitch_connections{worker=\"0\"} 1\n"));
+        drop(held);
+        assert_eq!(metrics.total(Gauge::Connections), 0);
+    }
+
+    #[test]
+    fn times_fall_into_their_buckets() {
+        assert_eq!(bucket(Duration::from_micros(900)), 0);
+        assert_eq!(bucket(Duration::from_millis(1)), 0);
+        assert_eq!(bucket(Duration::from_micros(1_001)), 1);
+        assert_eq!(bucket(Duration::from_secs(33)), BUCKETS_MS.len());
+    }
+}

@@ -1,0 +1,116 @@
+//! What people see of the traffic: a line for each transaction, whole messages where they are asked for, the capture.
+
+use std::{net::SocketAddr, time::SystemTime};
+
+use bytes::Bytes;
+use hookswitch_sip::{
+    flow::{Flow, ListenerId},
+    proxy::io::Ended,
+    redact::redact,
+};
+
+use crate::{
+    capture::Packet,
+    metrics::{Count, WorkerMetrics, cause_name},
+    server::{ListenerInfo, Shared},
+    source::transport_name,
+};
+
+/// What `[log] filter` names for whole messages: `hookswitch::message=trace`.
+const MESSAGES: &str = "hookswitch::message";
+/// What `[log] filter` names for one line a transaction.
+const TRANSACTIONS: &str = "hookswitch::transaction";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
+impl Shared {
+    /// A message came.
+    pub(crate) fn observe_received(&self, flow: &Flow, bytes: &Bytes, metrics: &WorkerMetrics) {
+        self.observe(Way::In, flow.listener, flow.peer, bytes, metrics);
+    }
+
+    /// A message leaves to `peer`.
+    pub(crate) fn observe_sent(
+        &self,
+        listener: ListenerId,
+        peer: SocketAddr,
+        bytes: &Bytes,
+        metrics: &WorkerMetrics,
+    ) {
+        self.observe(Way::Out, listener, peer, bytes, metrics);
+    }
+
+    fn observe(
+        &self,
+        way: Way,
+        listener: ListenerId,
+        peer: SocketAddr,
+        bytes: &Bytes,
+        metrics: &WorkerMetrics,
+    ) {
+        let listener = self.listener(listener);
+        if tracing::enabled!(target: MESSAGES, tracing::Level::TRACE) {
+            trace(way, listener, peer, bytes);
+        }
+        if let Some(capture) = &self.capture {
+            let (from, to) = match way {
+                Way::In => (peer, listener.address),
+                Way::Out => (listener.address, peer),
+            };
+            let packet = Packet {
+                from,
+                to,
+                bytes: bytes.clone(),
+                at: SystemTime::now(),
+            };
+            if capture.take(packet).is_err() {
+                metrics.count(Count::CaptureDropped);
+            }
+        }
+    }
+
+    /// One line at info.
+    pub(crate) fn log_transaction(&self, ended: &Ended) {
+        tracing::info!(
+            target: TRANSACTIONS,
+            method = %printable(&ended.method),
+            uri = %printable(&ended.request_uri),
+            from = %printable(&ended.from_uri),
+            to = %printable(&ended.to_uri),
+            call_id = %printable(&ended.call_id),
+            status = ended.status,
+            cause = cause_name(ended.cause),
+            detail = %printable(&ended.detail),
+            took_ms = ended.took.as_secs_f64() * 1_000.0,
+            side = self.side_name(ended.flow.side),
+            upstream = ended.upstream.map(|id| self.upstream_name(id)),
+            peer = %ended.flow.peer,
+        );
+    }
+}
+
+fn trace(way: Way, listener: &ListenerInfo, peer: SocketAddr, bytes: &Bytes) {
+    let message = redact(bytes);
+    let message = String::from_utf8_lossy(&message);
+    let way = match way {
+        Way::In => "received",
+        Way::Out => "sent",
+    };
+    tracing::trace!(
+        target: MESSAGES,
+        transport = transport_name(listener.transport), %peer, listener = &*listener.name, "{way}\n{message}"
+    );
+}
+
+/// A peer must not write lines of its own into our log.
+fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        text.escape_debug().to_string().into()
+    } else {
+        text.into()
+    }
+}

@@ -1,0 +1,99 @@
+//! What the proxy is told, made from the configuration and the bound listeners.
+
+use std::time::Duration;
+
+use hookswitch_sip::{
+    flow::{ListenerId, UpstreamId, WorkerId},
+    limits,
+    proxy::config::{
+        ListenerConfig, Oversize, ProxyConfig, ProxyLimits, ProxyTimers, RegistrarConfig,
+        UpstreamConfig,
+    },
+    token::Keyring,
+    transaction::Timing,
+};
+
+use crate::{
+    config::{self, Config, length},
+    transport::Bound,
+};
+
+/// For one worker.
+pub(crate) fn of(
+    config: &Config,
+    bound: &[Bound],
+    keys: &Keyring,
+    worker: WorkerId,
+) -> ProxyConfig {
+    let upstream_id = |index| u16::try_from(index).ok().map(UpstreamId);
+    ProxyConfig {
+        worker,
+        workers: config.workers,
+        timing: timing(&config.timers),
+        timers: timers(&config.timers),
+        limits: ProxyLimits {
+            transactions_max: length(config.limits.transactions_max),
+            calls_max: length(config.limits.calls_max),
+            ..ProxyLimits::default()
+        },
+        listeners: bound.iter().map(listener).collect(),
+        upstreams: config.upstreams.iter().map(upstream).collect(),
+        domains: config.domains.clone(),
+        default_upstream: config.default_upstream.and_then(upstream_id),
+        registrar: RegistrarConfig {
+            contacts_max: length(config.limits.contacts_max),
+            ..RegistrarConfig::default()
+        },
+        ..ProxyConfig::new(keys.clone())
+    }
+}
+
+/// What a message may be.
+pub(crate) fn message_limits(limits: &config::Limits) -> limits::Limits {
+    limits::Limits {
+        message_bytes_max: length(limits.message_bytes_max),
+        header_count_max: length(limits.header_count_max),
+        header_line_bytes_max: length(limits.header_line_bytes_max),
+        body_bytes_max: length(limits.body_bytes_max),
+    }
+}
+
+fn timing(timers: &config::Timers) -> Timing {
+    Timing {
+        t1: Duration::from_millis(timers.t1_ms),
+        t2: Duration::from_millis(timers.t2_ms),
+        t4: Duration::from_millis(timers.t4_ms),
+    }
+}
+
+fn timers(timers: &config::Timers) -> ProxyTimers {
+    let some = |time: Duration| Some(time).filter(|time| !time.is_zero());
+    ProxyTimers {
+        trying: Duration::from_millis(timers.trying_ms),
+        timer_c: Duration::from_secs(timers.timer_c_s),
+        first_response: some(Duration::from_millis(timers.first_response_ms)),
+        no_answer: some(Duration::from_secs(timers.no_answer_s)),
+        ..ProxyTimers::default()
+    }
+}
+
+fn listener(bound: &Bound) -> ListenerConfig {
+    ListenerConfig {
+        name: bound.name.clone(),
+        transport: bound.transport,
+        host: bound.advertised.0.clone(),
+        port: bound.advertised.1,
+    }
+}
+
+fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
+    let listener = ListenerId(u8::try_from(upstream.listener).unwrap_or(0));
+    UpstreamConfig {
+        oversize: match upstream.oversize {
+            config::Oversize::Fragment => Oversize::Fragment,
+            config::Oversize::TcpThenUdp => Oversize::TcpThenUdp,
+            config::Oversize::Refuse => Oversize::Refuse,
+        },
+        ..UpstreamConfig::new(&upstream.name, listener, upstream.members.clone())
+    }
+}

@@ -1,0 +1,309 @@
+//! Puts a server together from its configuration, and takes it down again without losing a call.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use hookswitch_policy::{Engine, EngineConfig, Policies};
+use hookswitch_sip::{
+    flow::{ListenerId, Transport, WorkerId},
+    limits::Limits,
+    token::Keyring,
+};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    admin,
+    capture::Capture,
+    config::{Config, ListenerKind, length},
+    location::Locations,
+    metrics::{Gauge, Metrics},
+    proxy_config, reload,
+    source::Sources,
+    state::{self, State},
+    transport::{self, Bound, Sockets, tls},
+    worker::{self, Mail, Seat, message::Names},
+};
+
+/// How often a draining server looks whether its calls have ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// A running server.
+pub struct Server {
+    addresses: Addresses,
+    shared: Arc<Shared>,
+    draining: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+    capture: Option<JoinHandle<()>>,
+}
+
+/// Where it listens, with real ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// By the name of the listener.
+    pub listeners: BTreeMap<String, SocketAddr>,
+    /// The admin endpoint.
+    pub admin: Option<SocketAddr>,
+}
+
+/// What all threads see.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) message_limits: Limits,
+    pub(crate) listeners: Vec<ListenerInfo>,
+    pub(crate) locations: Locations,
+    pub(crate) sources: Sources,
+    pub(crate) engine: Engine,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) names: Arc<Names>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) capture: Option<Capture>,
+    pub(crate) started: Instant,
+    mailboxes: Vec<mpsc::Sender<Mail>>,
+}
+
+/// What is worth knowing of a listener once it is bound.
+pub(crate) struct ListenerInfo {
+    pub(crate) name: Arc<str>,
+    pub(crate) transport: Transport,
+    /// Ours, for the capture.
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Loads the policies, binds every listener and starts the workers. `file` is watched for changes of the policies.
+    ///
+    /// # Errors
+    /// What stands in the way, with the key that is to be changed. Nothing serves then.
+    pub fn start(config: Config, file: Option<PathBuf>) -> Result<Self> {
+        let state = State::open(&config.state_dir)?;
+        let keys = state.token_keys(config.key_rotation)?;
+        let (engine, policies) = load_policies(&config, &state)?;
+        let bound = bind(&config)?;
+        let admin = config.admin.map(bind_admin).transpose()?;
+        let (capture, capture_thread) = config
+            .capture
+            .as_ref()
+            .map(Capture::start)
+            .transpose()?
+            .unzip();
+        let addresses = Addresses {
+            listeners: bound
+                .iter()
+                .map(|bound| (bound.name.clone(), bound.address))
+                .collect(),
+            admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
+        };
+        let (mailboxes, letters) = mailboxes(&config);
+        let shared = Arc::new(Shared {
+            message_limits: proxy_config::message_limits(&config.limits),
+            listeners: bound.iter().map(ListenerInfo::of).collect(),
+            locations: Locations::new(length(config.limits.registrations_max)),
+            sources: Sources::new(length(config.limits.datagram_sources_max)),
+            engine,
+            policies,
+            names: Arc::new(Names {
+                upstreams: config
+                    .upstreams
+                    .iter()
+                    .map(|upstream| upstream.name.clone())
+                    .collect(),
+                limits: proxy_config::message_limits(&config.limits),
+            }),
+            metrics: Metrics::new(config.workers),
+            capture,
+            started: Instant::now(),
+            mailboxes,
+            config,
+        });
+        let (draining, drained) = watch::channel(false);
+        let workers = start_workers(&shared, bound, &keys, &state, letters, &drained)?;
+        admin::spawn(admin, Arc::clone(&shared), file, drained)?;
+        tracing::info!(listeners = ?addresses.listeners, admin = ?addresses.admin, "ready");
+        Ok(Self {
+            addresses,
+            shared,
+            draining,
+            workers,
+            capture: capture_thread,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Takes nothing new, and waits until what runs has ended or `drain_s_max` is over.
+    pub async fn drained(&self) {
+        self.stop_accepting().await;
+        let deadline = Instant::now() + self.shared.config.drain_max;
+        while self.shared.is_busy() && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    /// Closes every connection with 1001 (RFC 6455 §7.4.1) and ends the workers.
+    pub async fn stop(self) {
+        self.stop_accepting().await;
+        for mailbox in &self.shared.mailboxes {
+            // An error says that the worker has ended.
+            let _ = mailbox.send(Mail::Close).await;
+        }
+        let Self {
+            workers,
+            capture,
+            shared,
+            draining,
+            ..
+        } = self;
+        // The threads of policies, admin and capture end with what they hold of this.
+        let joined = tokio::task::spawn_blocking(move || {
+            workers.into_iter().for_each(|worker| drop(worker.join()));
+            drop((shared, draining));
+            drop(capture);
+        });
+        let _ = joined.await;
+    }
+
+    async fn stop_accepting(&self) {
+        if self.draining.send_replace(true) {
+            return;
+        }
+        tracing::info!("draining");
+        for mailbox in &self.shared.mailboxes {
+            let _ = mailbox.send(Mail::Drain).await;
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn mailbox(&self, worker: WorkerId) -> Option<&mpsc::Sender<Mail>> {
+        self.mailboxes.get(usize::from(worker.0))
+    }
+
+    pub(crate) fn listener(&self, id: ListenerId) -> &ListenerInfo {
+        &self.listeners[usize::from(id.0)]
+    }
+
+    fn is_busy(&self) -> bool {
+        [Gauge::Transactions, Gauge::Calls]
+            .into_iter()
+            .any(|gauge| self.metrics.total(gauge) > 0)
+    }
+}
+
+impl ListenerInfo {
+    fn of(bound: &Bound) -> Self {
+        let advertised = bound.advertised.0.trim_matches(['[', ']']).parse();
+        let ip = match advertised {
+            Ok(ip) if bound.address.ip().is_unspecified() => ip,
+            Ok(_) | Err(_) => bound.address.ip(),
+        };
+        Self {
+            name: bound.name.as_str().into(),
+            transport: bound.transport,
+            address: SocketAddr::new(ip, bound.address.port()),
+        }
+    }
+}
+
+fn load_policies(config: &Config, state: &State) -> Result<(Engine, Arc<Policies>)> {
+    let engine = Engine::new(EngineConfig {
+        workers: config.workers.into(),
+        compile_cache: Some(state.compiled_policies()),
+        ..EngineConfig::default()
+    })?;
+    let policies = Policies::start(&engine, reload::with_config_files(&config.policies, state)?)?;
+    Ok((engine, policies))
+}
+
+fn bind(config: &Config) -> Result<Vec<Bound>> {
+    let listeners = config.listeners.iter().enumerate();
+    listeners
+        .map(|(index, listener)| transport::bind(index, listener, config.workers))
+        .collect()
+}
+
+fn bind_admin(address: SocketAddr) -> Result<TcpListener> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok::<_, std::io::Error>(listener)
+    };
+    bind().with_context(|| {
+        format!("admin.address: cannot bind {address}; choose another address or port, or stop what uses it")
+    })
+}
+
+type Letters = Vec<mpsc::Receiver<Mail>>;
+
+fn mailboxes(config: &Config) -> (Vec<mpsc::Sender<Mail>>, Letters) {
+    let room = length(config.limits.mailbox_messages_max);
+    (0..config.workers).map(|_| mpsc::channel(room)).unzip()
+}
+
+fn start_workers(
+    shared: &Arc<Shared>,
+    bound: Vec<Bound>,
+    keys: &Keyring,
+    state: &State,
+    letters: Letters,
+    draining: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>> {
+    let proxies = (0..shared.config.workers)
+        .map(|id| proxy_config::of(&shared.config, &bound, keys, WorkerId(id)));
+    let proxies: Vec<_> = proxies.collect();
+    let mut seats = seats(shared, bound, state)?;
+    let mut workers = Vec::new();
+    for ((id, mailbox), proxy) in (0..).zip(letters).zip(proxies) {
+        let start = worker::Start {
+            id: WorkerId(id),
+            shared: Arc::clone(shared),
+            proxy,
+            seed: state::random()?,
+            metrics: shared.metrics.of(id),
+            seats: seats.pop().unwrap_or_default(),
+            mailbox,
+            draining: draining.clone(),
+        };
+        workers.push(worker::spawn(start)?);
+    }
+    Ok(workers)
+}
+
+/// For each worker, its socket of each listener.
+fn seats(shared: &Shared, bound: Vec<Bound>, state: &State) -> Result<Vec<Vec<Seat>>> {
+    let mut seats: Vec<Vec<Seat>> = std::iter::repeat_with(Vec::new)
+        .take(shared.config.workers.into())
+        .collect();
+    for (listener, bound) in shared.config.listeners.iter().zip(bound) {
+        let tls = match &listener.kind {
+            ListenerKind::Wss(_, certificate) => {
+                Some(tls::acceptor(certificate, &bound.advertised.0, state)?)
+            }
+            ListenerKind::Ws(_) | ListenerKind::Udp => None,
+        };
+        match bound.sockets {
+            Sockets::Udp(sockets) => seats
+                .iter_mut()
+                .zip(sockets)
+                .for_each(|(seat, socket)| seat.push(Seat::Udp(socket))),
+            Sockets::Tcp(sockets) => {
+                seats
+                    .iter_mut()
+                    .zip(sockets)
+                    .for_each(|(seat, socket)| seat.push(Seat::Tcp(socket, tls.clone())));
+            }
+        }
+    }
+    Ok(seats)
+}

@@ -1,0 +1,252 @@
+//! One worker: one thread, one runtime, one `Proxy`, no lock on the way of a message. Sockets live where the kernel put them; a
+//! message is handed to the worker that owns it, and bytes to the worker that has the connection.
+
+mod media;
+pub(crate) mod message;
+pub(crate) mod policy;
+mod post;
+mod run;
+mod send;
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use hookswitch_policy::{Runner, context::Finished};
+use hookswitch_sip::{
+    flow::{Destination, Flow, FlowId, ListenerId, Side, UpstreamId, WorkerId},
+    message::{Message, ParseError},
+    placement::{self, Arrival},
+    proxy::{
+        Proxy,
+        io::{AskId, DropCause, Hook, Input, Output, Policies},
+    },
+};
+use tokio::{
+    net::UdpSocket,
+    sync::{Notify, mpsc},
+};
+
+use crate::{
+    metrics::{Count, WorkerMetrics},
+    server::Shared,
+    source::Source,
+    transport::{pipe::Pipe, websocket},
+};
+pub(crate) use post::Mail;
+use post::Outbox;
+pub(crate) use run::{Seat, Start, spawn};
+
+/// Every task of a worker's thread has one; a borrow never lasts over an await.
+pub(crate) type WorkerRef = Rc<RefCell<Worker>>;
+
+/// A verdict that comes late, from the thread of slow hooks.
+pub(crate) type LateVerdict = (AskId, Hook, FlowId, Arc<Source>, Finished);
+
+/// What one thread works on.
+pub(crate) struct Worker {
+    id: WorkerId,
+    proxy: Proxy,
+    runner: Runner,
+    shared: Arc<Shared>,
+    pub(crate) metrics: WorkerMetrics,
+    /// By serial.
+    connections: HashMap<u64, Open>,
+    /// By listener; `None` where it is not UDP.
+    datagrams: Vec<Option<Rc<UdpSocket>>>,
+    outbox: Outbox,
+    /// Inputs that wait for their turn: answers that were there at once.
+    inputs: VecDeque<Input>,
+    late: mpsc::UnboundedSender<LateVerdict>,
+    /// Wakes the timer's task when something is due earlier than what it sleeps for.
+    alarm: Rc<Notify>,
+    sleeping_until: Option<Instant>,
+    serials: RandomState,
+    last_serial: u64,
+}
+
+/// An open connection of this worker.
+struct Open {
+    flow: Arc<Flow>,
+    pipe: Rc<Pipe>,
+}
+
+impl Worker {
+    /// Bytes of one message came on `flow`.
+    pub(crate) fn received(&mut self, flow: &Arc<Flow>, bytes: Bytes) {
+        self.metrics.count(Count::Received);
+        self.shared.observe_received(flow, &bytes, &self.metrics);
+        match Message::parse(bytes, &self.shared.message_limits) {
+            Ok(message) => self.place(flow, message),
+            Err(error) => self.refuse(flow, &error),
+        }
+    }
+
+    /// Answers what can be answered, without a transaction (RFC 3261 §8.2, §16.3).
+    fn refuse(&mut self, flow: &Arc<Flow>, error: &ParseError) {
+        self.metrics.count(Count::Malformed);
+        tracing::debug!(peer = %flow.peer, fault = %error.fault, "malformed message");
+        let tag = format!("{:x}", self.serials.hash_one(flow.peer));
+        match error.response(Some(&tag)) {
+            Some(response) => self.send(Destination::Flow(flow.id), response.to_bytes()),
+            None => self.metrics.dropped(DropCause::Unanswerable),
+        }
+    }
+
+    fn place(&mut self, flow: &Arc<Flow>, message: Message) {
+        let arrival = match flow.side {
+            Side::Web => Arrival::Client(self.id),
+            Side::Upstream(_) | Side::Stranger => Arrival::Shared,
+        };
+        let owner = placement::owner(&message, arrival, self.shared.config.workers);
+        if owner == self.id {
+            return self.take(Arc::clone(flow), message);
+        }
+        self.metrics.count(Count::Forwarded);
+        let mail = Mail::Received {
+            flow: Arc::clone(flow),
+            message,
+        };
+        self.post(owner, mail);
+    }
+
+    /// A message that this worker owns.
+    fn take(&mut self, flow: Arc<Flow>, message: Message) {
+        let policies = self.shared.policies();
+        self.handle(Input::Received {
+            flow,
+            message,
+            policies,
+        });
+    }
+
+    /// One input, then every output, then the inputs that came of them.
+    pub(crate) fn handle(&mut self, input: Input) {
+        self.proxy.handle(Instant::now(), input);
+        self.drain();
+    }
+
+    fn tick(&mut self) {
+        self.proxy.handle_timeout(Instant::now());
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        loop {
+            while let Some(output) = self.proxy.poll_output() {
+                self.perform(output);
+            }
+            match self.inputs.pop_front() {
+                Some(input) => self.proxy.handle(Instant::now(), input),
+                None => break,
+            }
+        }
+        self.metrics.proxy(self.proxy.gauges());
+        let due = self.proxy.poll_timeout();
+        if due.is_some_and(|due| self.sleeping_until.is_none_or(|until| due < until)) {
+            self.alarm.notify_one();
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Send { to, bytes } => self.send(to, bytes),
+            Output::Ask(ask) => self.ask(*ask),
+            Output::Store { id, op } => {
+                let reply = self.shared.locations.answer(op, Instant::now());
+                self.inputs.push_back(Input::Stored { id, reply });
+            }
+            Output::Media {
+                id,
+                branch,
+                direction,
+                role,
+                sdp,
+            } => {
+                let verdict = media::answer(&branch, direction, role, &sdp);
+                self.inputs.push_back(Input::MediaDone { id, verdict });
+            }
+            // A hook that runs on is bounded by its own limits; its late verdict is ignored.
+            Output::Withdraw { .. } => {}
+            Output::Ended(ended) => {
+                self.metrics.ended(&ended);
+                self.shared.log_transaction(&ended);
+            }
+            Output::Dropped { cause } => self.metrics.dropped(cause),
+        }
+    }
+
+    /// A name for a new connection.
+    pub(crate) fn new_connection_id(&mut self) -> FlowId {
+        self.last_serial += 1;
+        FlowId::Connection {
+            worker: self.id,
+            serial: self.serials.hash_one(self.last_serial),
+        }
+    }
+
+    pub(crate) fn opened(&mut self, flow: &Arc<Flow>, pipe: Rc<Pipe>, source: Arc<Source>) {
+        if let FlowId::Connection { serial, .. } = flow.id {
+            self.shared.sources.opened(flow.id, source);
+            let flow = Arc::clone(flow);
+            self.connections.insert(serial, Open { flow, pipe });
+        }
+    }
+
+    /// Told to all who may wait for it: transactions of any worker, and bindings.
+    pub(crate) fn closed(&mut self, flow: &Flow, ended: websocket::Ended) {
+        match ended {
+            websocket::Ended::Idle => self.metrics.count(Count::ConnectionsIdle),
+            websocket::Ended::Overflowed => self.metrics.count(Count::ConnectionsSlow),
+            websocket::Ended::Closed | websocket::Ended::Drained => {}
+        }
+        let FlowId::Connection { serial, .. } = flow.id else {
+            return;
+        };
+        self.connections.remove(&serial);
+        self.shared.sources.closed(flow.id);
+        self.shared.locations.flow_closed(flow.id);
+        for other in self.others() {
+            self.post(other, Mail::FlowClosed { flow: flow.id });
+        }
+        self.handle(Input::FlowClosed { flow: flow.id });
+    }
+
+    fn others(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        let me = self.id;
+        let all = (0..self.shared.config.workers).map(WorkerId);
+        all.filter(move |worker| *worker != me)
+    }
+
+    /// The upstream that sends from this address to this listener.
+    pub(crate) fn upstream_of(&self, listener: ListenerId, peer: IpAddr) -> Option<UpstreamId> {
+        let upstreams = &self.shared.config.upstreams;
+        let found = upstreams.iter().position(|upstream| {
+            upstream.listener == usize::from(listener.0)
+                && upstream.sources.iter().any(|range| range.contains(peer))
+        });
+        found
+            .and_then(|index| u16::try_from(index).ok())
+            .map(UpstreamId)
+    }
+
+    /// Pending while mail of ours waits for room with another worker: so whoever floods us waits, not memory.
+    pub(crate) fn poll_uncongested(&self, cx: &Context<'_>) -> Poll<()> {
+        self.outbox.poll_empty(cx)
+    }
+}
+
+impl Shared {
+    /// The policies that a new transaction begins with.
+    fn policies(&self) -> Policies {
+        policy::current(&self.policies)
+    }
+}

@@ -1,0 +1,220 @@
+//! A worker's thread: its runtime and its tasks, from the first socket to the last goodbye.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    hash::RandomState,
+    io,
+    rc::Rc,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use hookswitch_policy::Runner;
+use hookswitch_sip::{
+    flow::{ListenerId, WorkerId},
+    proxy::{Proxy, ProxyConfig},
+};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    runtime::{Builder, LocalOptions},
+    sync::{Notify, Semaphore, mpsc, watch},
+    task::{JoinHandle as Task, spawn_local},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Mail, Worker, WorkerRef, policy, post, post::Outbox};
+use crate::{
+    config::{ListenerKind, Web, length},
+    metrics::WorkerMetrics,
+    server::Shared,
+    transport::{
+        accept::{self, Door},
+        udp,
+        websocket::Bounds,
+    },
+};
+
+/// How long connections may take to say goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(3);
+
+/// What one worker gets of the listeners, in their order.
+pub(crate) enum Seat {
+    Udp(std::net::UdpSocket),
+    Tcp(std::net::TcpListener, Option<TlsAcceptor>),
+}
+
+/// What a worker needs to begin.
+pub(crate) struct Start {
+    pub(crate) id: WorkerId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) proxy: ProxyConfig,
+    pub(crate) seed: [u8; 32],
+    pub(crate) metrics: WorkerMetrics,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) mailbox: mpsc::Receiver<Mail>,
+    /// Turns true when nothing new is to be accepted.
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+/// Starts the thread; it ends after [`Mail::Close`].
+pub(crate) fn spawn(start: Start) -> io::Result<JoinHandle<()>> {
+    let name = format!("worker-{}", start.id.0);
+    thread::Builder::new().name(name).spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => runtime.block_on(run(start)),
+            Err(error) => tracing::error!(%error, "no runtime for a worker"),
+        }
+    })
+}
+
+async fn run(start: Start) {
+    let Start {
+        id,
+        shared,
+        proxy,
+        seed,
+        metrics,
+        seats,
+        mailbox,
+        draining,
+    } = start;
+    let (late, late_verdicts) = mpsc::unbounded_channel();
+    let (datagrams, listeners) = sit_down(seats);
+    let worker: WorkerRef = Rc::new(RefCell::new(Worker {
+        id,
+        proxy: Proxy::new(proxy, seed),
+        runner: Runner::new(shared.engine.clone(), id.0.into()),
+        shared: Arc::clone(&shared),
+        metrics,
+        connections: HashMap::new(),
+        datagrams: datagrams.clone(),
+        outbox: Outbox::default(),
+        inputs: VecDeque::new(),
+        late,
+        alarm: Rc::default(),
+        sleeping_until: None,
+        serials: RandomState::new(),
+        last_serial: 0,
+    }));
+    let mut tasks = vec![
+        spawn_local(timers(Rc::clone(&worker))),
+        spawn_local(post::flush(Rc::clone(&worker))),
+        spawn_local(policy::late_verdicts(late_verdicts, Rc::clone(&worker))),
+    ];
+    for (index, socket) in datagrams.into_iter().enumerate() {
+        if let (Some(socket), Ok(index)) = (socket, u8::try_from(index)) {
+            tasks.push(spawn_local(udp::receive(
+                socket,
+                ListenerId(index),
+                Rc::clone(&worker),
+            )));
+        }
+    }
+    let accepting = accept_all(listeners, &shared, &worker);
+    let stopping = spawn_local(stop_accepting(draining, accepting));
+    post::read(mailbox, Rc::clone(&worker)).await;
+    say_goodbye(&worker).await;
+    stopping.abort();
+    tasks.iter().for_each(Task::abort);
+}
+
+type Listeners = Vec<(ListenerId, TcpListener, Option<TlsAcceptor>)>;
+
+/// Puts the sockets into this thread's runtime.
+fn sit_down(seats: Vec<Seat>) -> (Vec<Option<Rc<UdpSocket>>>, Listeners) {
+    let (mut datagrams, mut listeners) = (Vec::new(), Vec::new());
+    for (index, seat) in seats.into_iter().enumerate() {
+        let mut datagram = None;
+        let taken = match seat {
+            Seat::Udp(socket) => {
+                UdpSocket::from_std(socket).map(|socket| datagram = Some(Rc::new(socket)))
+            }
+            Seat::Tcp(listener, tls) => TcpListener::from_std(listener).map(|listener| {
+                listeners
+                    .extend(u8::try_from(index).map(|index| (ListenerId(index), listener, tls)))
+            }),
+        };
+        if let Err(error) = taken {
+            tracing::error!(%error, listener = index, "a socket cannot be used");
+        }
+        datagrams.push(datagram);
+    }
+    (datagrams, listeners)
+}
+
+fn accept_all(listeners: Listeners, shared: &Arc<Shared>, worker: &WorkerRef) -> Vec<Task<()>> {
+    let limits = &shared.config.limits;
+    let share = length(limits.handshakes_in_flight_max)
+        .div_ceil(usize::from(shared.config.workers))
+        .max(1);
+    let handshakes = Arc::new(Semaphore::new(share));
+    let mut accepting = Vec::new();
+    for (id, listener, tls) in listeners {
+        let Some(web) = web_of(shared, id) else {
+            continue;
+        };
+        let door = Door {
+            listener: id,
+            name: Arc::clone(&shared.listener(id).name),
+            transport: shared.listener(id).transport,
+            web,
+            tls,
+            worker: Rc::clone(worker),
+            handshakes: Arc::clone(&handshakes),
+            handshake_max: limits.handshake_max(),
+            connections_max: limits.connections_max,
+            bounds: Bounds {
+                message_bytes_max: length(limits.message_bytes_max),
+                queue_bytes_max: length(limits.connection_queue_bytes_max),
+                idle_max: limits.idle_max(),
+            },
+        };
+        accepting.push(spawn_local(accept::accept(listener, Rc::new(door))));
+    }
+    accepting
+}
+
+fn web_of(shared: &Shared, id: ListenerId) -> Option<Web> {
+    match &shared.config.listeners.get(usize::from(id.0))?.kind {
+        ListenerKind::Ws(web) | ListenerKind::Wss(web, _) => Some(web.clone()),
+        ListenerKind::Udp => None,
+    }
+}
+
+/// The listening sockets close with their tasks.
+async fn stop_accepting(mut draining: watch::Receiver<bool>, accepting: Vec<Task<()>>) {
+    // An error says that the server is gone: a reason to stop, too.
+    let _ = draining.wait_for(|draining| *draining).await;
+    accepting.iter().for_each(Task::abort);
+}
+
+/// Fires what is due; sleeps until the next, or until something earlier comes up.
+async fn timers(worker: WorkerRef) {
+    let alarm: Rc<Notify> = Rc::clone(&worker.borrow().alarm);
+    loop {
+        let due = worker.borrow().proxy.poll_timeout();
+        worker.borrow_mut().sleeping_until = due;
+        match due {
+            None => alarm.notified().await,
+            Some(due) => tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => worker.borrow_mut().tick(),
+                () = alarm.notified() => {}
+            },
+        }
+    }
+}
+
+async fn say_goodbye(worker: &WorkerRef) {
+    let all_gone = async {
+        while !worker.borrow().connections.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Who does not answer our Close is cut off.
+    let _ = tokio::time::timeout(GOODBYE_MAX, all_gone).await;
+}

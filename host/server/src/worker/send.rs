@@ -1,0 +1,72 @@
+//! Bytes to the network: onto a connection of this worker, of another, or into a datagram.
+
+use std::io;
+
+use bytes::Bytes;
+use hookswitch_sip::{
+    flow::{Destination, FlowId, ListenerId},
+    proxy::io::Input,
+};
+
+use super::{Mail, Open, Worker};
+use crate::metrics::Count;
+
+/// There is no such connection, or it takes no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Undelivered;
+
+impl Worker {
+    /// What cannot be delivered comes back as an input (RFC 3261 §16.9).
+    pub(super) fn send(&mut self, to: Destination, bytes: Bytes) {
+        let sent = match to {
+            Destination::Flow(FlowId::Connection { worker, .. }) if worker != self.id => {
+                let Destination::Flow(flow) = to else { return };
+                let mail = Mail::Send {
+                    from: self.id,
+                    to: flow,
+                    bytes,
+                };
+                self.post(worker, mail);
+                Ok(())
+            }
+            Destination::Flow(flow) => self.deliver(flow, bytes),
+            // No listener speaks TCP or TLS to upstreams.
+            Destination::Connect { .. } => Err(Undelivered),
+        };
+        if sent.is_err() {
+            self.metrics.count(Count::SendFailed);
+            self.inputs.push_back(Input::SendFailed { to });
+        }
+    }
+
+    /// Onto a flow whose socket is here.
+    pub(super) fn deliver(&mut self, to: FlowId, bytes: Bytes) -> Result<(), Undelivered> {
+        match to {
+            FlowId::Connection { serial, .. } => {
+                let Open { flow, pipe } = self.connections.get(&serial).ok_or(Undelivered)?;
+                self.shared
+                    .observe_sent(flow.listener, flow.peer, &bytes, &self.metrics);
+                pipe.push(bytes).map_err(|_| Undelivered)?;
+            }
+            FlowId::Datagram { listener, peer } => {
+                let socket = self.socket(listener).ok_or(Undelivered)?;
+                self.shared
+                    .observe_sent(listener, peer, &bytes, &self.metrics);
+                match socket.try_send_to(&bytes, peer) {
+                    Ok(_) => {}
+                    // Lost like any other datagram: the transaction retransmits (RFC 3261 §17.1).
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.metrics.count(Count::DatagramsNotSent);
+                    }
+                    Err(_) => return Err(Undelivered),
+                }
+            }
+        }
+        self.metrics.count(Count::Sent);
+        Ok(())
+    }
+
+    fn socket(&self, listener: ListenerId) -> Option<&tokio::net::UdpSocket> {
+        self.datagrams.get(usize::from(listener.0))?.as_deref()
+    }
+}
