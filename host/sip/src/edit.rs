@@ -192,6 +192,7 @@ pub fn set_body(
     if !is_media_type {
         return Err(EditError::Invalid("not a media type".to_owned()));
     }
+    check_text(media_type)?;
     if bytes.len() > limits.body_bytes_max {
         return Err(EditError::TooLarge);
     }
@@ -253,11 +254,24 @@ fn check_field(
     if message.headers().count() + values.len() > limits.header_count_max {
         return Err(EditError::TooLarge);
     }
+    for value in values {
+        check_text(value)?;
+    }
     let lengths = values.iter().map(|value| name.len() + value.len() + 4);
     for length in lengths.clone() {
         check_value(message, limits, length)?;
     }
     check_growth(message, limits, lengths.sum())
+}
+
+/// What a message may hold, folds and NUL, is not for policies to write.
+fn check_text(value: &str) -> Result<(), EditError> {
+    if value.contains(['\r', '\n', '\0']) {
+        return Err(EditError::Invalid(
+            "a value must not contain CR, LF or NUL".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 fn check_value(message: &Message, limits: &Limits, length: usize) -> Result<(), EditError> {

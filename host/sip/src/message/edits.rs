@@ -21,8 +21,8 @@ pub enum MessageError {
     /// Not a token (RFC 3261 §25.1), or too long.
     #[error("the name of a header field must be a token")]
     Name,
-    /// CR, LF or NUL.
-    #[error("a value must not contain CR, LF or NUL")]
+    /// CR or LF, but for the folds of a value that was on the wire.
+    #[error("a value must not contain CR or LF")]
     Value,
     /// Not a URI.
     #[error("not a URI")]
@@ -343,10 +343,14 @@ impl Message {
     }
 }
 
+/// A value as it may stand on the wire: a fold begins no new field, and a quoted string may hold a NUL (RFC 3261 §25.1).
 fn check_value(value: &[u8]) -> Result<(), MessageError> {
-    if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        Err(MessageError::Value)
-    } else {
-        Ok(())
+    let mut rest = value;
+    while let Some(at) = memchr::memchr2(b'\r', b'\n', rest) {
+        rest = match rest.get(at..) {
+            Some([b'\r', b'\n', b' ' | b'\t', after @ ..]) => after,
+            Some(_) | None => return Err(MessageError::Value),
+        };
     }
+    Ok(())
 }

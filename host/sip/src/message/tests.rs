@@ -161,7 +161,7 @@ fn start_line_and_body_are_replaced() {
 #[test]
 fn refused_edits_leave_the_message_as_it_was() {
     let mut message = parse(INVITE);
-    for value in ["a\rb", "a\nb", "a\0b", "a\r\n b"] {
+    for value in ["a\rb", "a\nb", "a\r\nb", "a\r\n", "a\r\n\r\n b", "a\n b"] {
         assert_eq!(message.set("X", value), Err(MessageError::Value));
         assert_eq!(
             message.set_values("Via", &["fine", value]),
@@ -193,6 +193,15 @@ fn refused_edits_leave_the_message_as_it_was() {
         Message::request("INVITE", "sip:h SIP/2.0\r\n").unwrap_err(),
         MessageError::Uri
     );
+}
+
+#[test]
+fn values_of_one_message_are_fit_for_another() {
+    let from = parse(&INVITE.replace("\"A\"", "\"A\\\0\"\r\n\t"));
+    let mut request = Message::request("ACK", "sip:h").unwrap();
+    request.append("From", from.raw("From").unwrap()).unwrap();
+    assert_eq!(request.raw("From"), from.raw("From"));
+    assert!(text(&request).contains("\r\nFrom: \"A\\\0\"\r\n\t <sip:a@h>;tag=1\r\n"));
 }
 
 #[test]
