@@ -16,7 +16,8 @@ const SECRET_PARAMS: [&[u8]; 6] = [
 ];
 
 /// A message's bytes with the secrets of Authorization, Proxy-Authorization, the challenges to them and Authentication-Info
-/// replaced by `***`, and so the keys of SDP (`a=crypto`, `a=ice-pwd`). Bytes that are no message are taken line by line too.
+/// replaced by `***`, and the keys of SDP (`a=crypto`, `a=ice-pwd`) by as many asterisks. Bytes that are no message are taken line
+/// by line too.
 #[must_use]
 pub fn redact(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len());
@@ -56,7 +57,7 @@ fn redact_field(field: &[u8], out: &mut Vec<u8>) {
         // Of Bearer and of what we do not know, nothing but the scheme is told.
         Some(Authorization | ProxyAuthorization) => redact_after_scheme(field, colon + 1, out),
         Some(_) | None if name == b"a=crypto" || name == b"a=ice-pwd" => {
-            redact_from(field, colon + 1, out)
+            mask(field, colon + 1, out)
         }
         Some(_) | None => out.extend_from_slice(field),
     }
@@ -81,6 +82,18 @@ fn redact_after_scheme(field: &[u8], value: usize, out: &mut Vec<u8>) {
     }
     out.push(b' ');
     redact_from(text, 0, out);
+}
+
+/// Hides what is after `at`; the body stays as long as Content-Length says.
+fn mask(field: &[u8], at: usize, out: &mut Vec<u8>) {
+    let text = field.trim_ascii_end().len();
+    let is_secret = |index| at <= index && index < text;
+    out.extend(
+        field
+            .iter()
+            .enumerate()
+            .map(|(index, &byte)| if is_secret(index) { b'*' } else { byte }),
+    );
 }
 
 /// Keeps what is before `at`, and the end of the line.
@@ -154,8 +167,8 @@ mod tests {
                 Proxy-Authenticate: Digest realm="r", nonce=***
                 X: nonce=1
 
-                a=ice-pwd:***
-                a=crypto:***
+                a=ice-pwd:******
+                a=crypto:****************
                 m=audio"#]],
         );
     }

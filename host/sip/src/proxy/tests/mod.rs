@@ -180,11 +180,6 @@ pub(super) fn request(
     } else {
         "Content-Type: application/sdp\n"
     };
-    let cseq = if method == "ACK" || method == "CANCEL" {
-        "1"
-    } else {
-        "1"
-    };
     let dialog = if fields.contains("From:") {
         ""
     } else {
@@ -192,7 +187,7 @@ pub(super) fn request(
     };
     parse(&format!(
         "{method} {uri} SIP/2.0\nVia: {};branch=z9hG4bK{branch}\nMax-Forwards: 70\n{dialog}Call-ID: call\n\
-         CSeq: {cseq} {method}\n{fields}{content}Content-Length: {}\n\n{body}",
+         CSeq: 1 {method}\n{fields}{content}Content-Length: {}\n\n{body}",
         from.via(),
         body.len()
     ))
