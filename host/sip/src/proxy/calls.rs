@@ -123,7 +123,7 @@ impl Proxy {
         if ends <= now {
             self.calls.remove(key);
         } else {
-            self.timers.start(ends, Timeout::CallIdle(key));
+            self.timers.start_at(ends, Timeout::CallIdle(key));
         }
     }
 }

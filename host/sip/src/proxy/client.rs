@@ -97,21 +97,14 @@ impl Proxy {
             return;
         };
         if branch.rings_until > now {
-            return self.timers.start(branch.rings_until, Timeout::C(id));
+            return self.timers.start_at(branch.rings_until, Timeout::C(id));
         }
         self.give_up(id, "Timer C");
     }
 
     /// Bytes for there cannot be delivered.
     pub(super) fn on_unreachable(&mut self, to: Destination) {
-        let first = (to, BranchId(0));
-        let there: Vec<BranchId> = self
-            .by_destination
-            .range(first..)
-            .take_while(|(at, _)| *at == to)
-            .map(|(_, branch)| *branch)
-            .collect();
-        for id in there {
+        for id in self.by_destination.at(&to) {
             if !self.fall_back(id) {
                 let Some(branch) = self.branches.get_mut(&id) else {
                     continue;
@@ -134,8 +127,8 @@ impl Proxy {
         let Some(place) = branch.candidate.place.over(Transport::Udp) else {
             return false;
         };
-        self.by_destination.remove(&(branch.candidate.place.to, id));
-        self.by_destination.insert((place.to, id));
+        self.by_destination.remove(&branch.candidate.place.to, id);
+        self.by_destination.insert(place.to, id);
         branch.candidate.place = place;
         let via = self
             .names
@@ -199,6 +192,7 @@ impl Proxy {
             return;
         }
         branch.phase = BranchPhase::Decided;
+        self.by_destination.remove(&branch.candidate.place.to, id);
         let tx_id = branch.tx;
         let is_silent = failure.response.is_none() || failure.status == 503;
         let next_member = branch.candidate.place.next_member().filter(|_| is_silent);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     header::NameAddr,
-    message::{HeaderName, Message},
+    message::{HeaderName, Message, Method},
     token::Token,
 };
 
@@ -17,6 +17,14 @@ use crate::{
 pub(super) struct InDialog {
     pub(super) token: Token,
     pub(super) direction: Direction,
+}
+
+/// Does the request make a dialog when it has no To tag (RFC 3261 §12, RFC 3515, RFC 6665)?
+pub(super) fn makes_dialog(request: &Message) -> bool {
+    matches!(
+        request.method(),
+        Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
+    )
 }
 
 /// Names the call of a request: by Call-ID, the tag of whoever made the dialog, and the passage.

@@ -17,7 +17,7 @@ impl Proxy {
         let Some(branch) = self.branches.remove(&id) else {
             return;
         };
-        self.by_destination.remove(&(branch.candidate.place.to, id));
+        self.by_destination.remove(&branch.candidate.place.to, id);
         self.withdraw(branch.ask);
         if let Some(tx) = self.servers.get_mut(&branch.tx) {
             tx.branches.retain(|other| *other != id);
@@ -51,7 +51,7 @@ impl Proxy {
         }
         if let Some(tx) = self.servers.remove(&id) {
             self.by_key.remove(&tx.key);
-            self.by_client.remove(&(tx.flow.id, id));
+            self.by_client.remove(&tx.flow.id, id);
         }
     }
 
@@ -66,14 +66,7 @@ impl Proxy {
 
     /// The connection that a request came on is gone: nobody is left to be answered.
     pub(super) fn on_client_gone(&mut self, flow: FlowId) {
-        let first = (flow, TxId(0));
-        let gone: Vec<TxId> = self
-            .by_client
-            .range(first..)
-            .take_while(|(on, _)| *on == flow)
-            .map(|(_, tx)| *tx)
-            .collect();
-        for id in gone {
+        for id in self.by_client.at(&flow) {
             let Some(tx) = self.servers.get(&id).filter(|tx| !tx.is_over()) else {
                 continue;
             };

@@ -46,7 +46,7 @@ impl Proxy {
             .and_then(|timeouts| timeouts.no_answer)
             .or(self.config.timers.no_answer);
         if let Some(no_answer) = no_answer.filter(|_| tx.is_invite()) {
-            self.start(no_answer, Timeout::NoAnswer(id, launched));
+            self.start_odd(no_answer, Timeout::NoAnswer(id, launched));
         }
         // All of them first, so that one that fails at once does not end the stage.
         let branches: Vec<BranchId> = candidates
@@ -89,7 +89,6 @@ impl Proxy {
         let index = u8::try_from(tx.plan.branches_made).unwrap_or(u8::MAX);
         tx.plan.branches_made += 1;
         tx.branches.push(branch);
-        self.by_destination.insert((candidate.place.to, branch));
         self.branches.insert(
             branch,
             Branch {
@@ -267,6 +266,7 @@ impl Proxy {
             return;
         };
         branch.phase = BranchPhase::Sent;
+        self.by_destination.insert(branch.candidate.place.to, id);
         let actions = branch.start();
         let (tx, is_invite, stage) = (branch.tx, branch.is_invite(), branch.candidate.stage);
         self.act_client(id, actions, None);
@@ -278,7 +278,7 @@ impl Proxy {
             .and_then(|t| t.first_response)
             .or(self.config.timers.first_response);
         if let Some(after) = first_response {
-            self.start(after, Timeout::FirstResponse(id));
+            self.start_odd(after, Timeout::FirstResponse(id));
         }
         if is_invite {
             self.put_off_timer_c(id);

@@ -31,6 +31,7 @@ mod forget;
 mod forward;
 mod gates;
 mod ids;
+mod index;
 mod names;
 mod place;
 mod register;
@@ -49,7 +50,7 @@ mod timeouts;
 mod timers;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
@@ -61,6 +62,7 @@ use self::{
     calls::Calls,
     gates::Gates,
     ids::{BranchId, Chance, IdMap, TxId, TxKey},
+    index::Index,
     io::{AskId, Input, Output, StoreOp},
     names::Names,
     server_tx::ServerTx,
@@ -86,10 +88,10 @@ pub struct Proxy {
     /// Finds the transaction of a retransmission, an ACK or a CANCEL.
     by_key: IdMap<TxKey, TxId>,
     branches: IdMap<BranchId, Branch>,
-    /// Branches by where they went, for when that place is gone.
-    by_destination: BTreeSet<(Destination, BranchId)>,
+    /// Branches that wait for an answer, by where they went, for when that place is gone.
+    by_destination: Index<Destination, BranchId>,
     /// Transactions by the connection that they came on, for when it is gone.
-    by_client: BTreeSet<(FlowId, TxId)>,
+    by_client: Index<FlowId, TxId>,
     asks: IdMap<AskId, Waiting>,
     calls: Calls,
     gates: Gates,
@@ -134,8 +136,8 @@ impl Proxy {
             servers: IdMap::default(),
             by_key: IdMap::default(),
             branches: IdMap::default(),
-            by_destination: BTreeSet::new(),
-            by_client: BTreeSet::new(),
+            by_destination: Index::new(),
+            by_client: Index::new(),
             asks: IdMap::default(),
             calls: Calls::default(),
             gates: Gates::default(),
@@ -212,8 +214,14 @@ impl Proxy {
     }
 
     fn start(&mut self, after: Duration, timeout: Timeout) {
+        let now = self.now();
+        self.timers.start(now, after, timeout);
+    }
+
+    /// For a duration of a policy's choice.
+    fn start_odd(&mut self, after: Duration, timeout: Timeout) {
         let at = self.now() + after;
-        self.timers.start(at, timeout);
+        self.timers.start_at(at, timeout);
     }
 
     fn send(&mut self, to: Destination, bytes: Bytes) {

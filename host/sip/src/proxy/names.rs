@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     flow::{ListenerId, Transport},
-    message::Message,
+    header::Via,
+    message::{HeaderName, Message},
     registrar::Aor,
     uri::{Host, Scheme, SipUri, Uri, unescape},
 };
@@ -17,7 +18,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Names {
     listeners: Vec<Own>,
-    domains: Vec<String>,
+    domains: Vec<Domain>,
+}
+
+#[derive(Debug)]
+struct Domain {
+    name: String,
+    host: OwnHost,
 }
 
 #[derive(Debug)]
@@ -41,11 +48,11 @@ enum OwnHost {
 
 impl Names {
     pub(super) fn new(config: &ProxyConfig) -> Self {
-        let domains = config
-            .domains
-            .iter()
-            .map(|domain| domain.to_ascii_lowercase())
-            .collect();
+        let domain = |name: &String| Domain {
+            name: name.to_ascii_lowercase(),
+            host: OwnHost::new(name),
+        };
+        let domains = config.domains.iter().map(domain).collect();
         Self {
             listeners: config.listeners.iter().map(Own::new).collect(),
             domains,
@@ -63,7 +70,12 @@ impl Names {
             return String::new();
         };
         if own.transport == transport {
-            return format!("{}{branch}{}", own.via_head, own.via_tail);
+            let mut via =
+                String::with_capacity(own.via_head.len() + ViaBranch::LEN + own.via_tail.len());
+            via.push_str(&own.via_head);
+            branch.push_to(&mut via);
+            via.push_str(own.via_tail);
+            return via;
         }
         format!(
             "SIP/2.0/{} {};branch={branch}",
@@ -90,14 +102,15 @@ impl Names {
 
     /// The branch parameters of ours in the Vias of `request`.
     pub(super) fn branches_in(&self, request: &Message) -> impl Iterator<Item = ViaBranch> {
-        let vias = request.values(crate::message::HeaderName::Via);
-        vias.filter_map(|via| crate::header::Via::parse(via).ok())
+        // Most Vias are of others, and need not be taken apart to see that.
+        let vias = request
+            .values(HeaderName::Via)
+            .filter(|via| ViaBranch::may_be_in(via));
+        vias.filter_map(|via| Via::parse(via).ok())
             .filter_map(|via| {
                 let branch = ViaBranch::parse(via.branch()?)?;
-                self.listeners
-                    .iter()
-                    .any(|own| own.is_at(via.sent_by.host, via.sent_by.port))
-                    .then_some(branch)
+                let is_at = |own: &Own| own.is_at(via.sent_by.host, via.sent_by.port);
+                self.listeners.iter().any(is_at).then_some(branch)
             })
     }
 
@@ -105,32 +118,40 @@ impl Names {
     /// domain: that is how trunks call.
     pub(super) fn aor(&self, uri: &Uri<'_>) -> Option<Aor> {
         let Uri::Sip(uri) = uri else { return None };
-        let user = String::from_utf8_lossy(&unescape(uri.user.unwrap_or_default())).into_owned();
-        let Some(first) = self.domains.first() else {
-            return (!user.is_empty()).then(|| Aor::new(&user, ""));
-        };
-        let host = uri.host.to_string();
-        let domain = self
-            .domains
-            .iter()
-            .find(|domain| domain.eq_ignore_ascii_case(host.trim_end_matches('.')));
-        let domain = domain.or_else(|| self.is_ours(uri).then_some(first))?;
-        (!user.is_empty()).then(|| Aor::new(&user, domain))
+        let domain = self.domain_of(uri)?;
+        let user = unescape(uri.user?);
+        Some(Aor::new(&String::from_utf8_lossy(&user), domain))
     }
 
     /// Does the registrar serve the domain of `uri`? A REGISTER's Request-URI has no user.
     pub(super) fn is_local(&self, uri: &Uri<'_>) -> bool {
         match uri {
-            Uri::Sip(uri) => {
-                let host = uri.host.to_string();
-                self.domains.is_empty()
-                    || self
-                        .domains
-                        .iter()
-                        .any(|domain| domain.eq_ignore_ascii_case(host.trim_end_matches('.')))
-                    || self.is_ours(uri)
-            }
+            Uri::Sip(uri) => self.domain_of(uri).is_some(),
             Uri::Tel(_) | Uri::Other(_) => false,
+        }
+    }
+
+    /// Empty where all domains are one.
+    fn domain_of(&self, uri: &SipUri<'_>) -> Option<&str> {
+        let Some(first) = self.domains.first() else {
+            return Some("");
+        };
+        let named = self.domains.iter().find(|domain| domain.host.is(uri.host));
+        let domain = named.or_else(|| self.is_ours(uri).then_some(first));
+        domain.map(|domain| domain.name.as_str())
+    }
+}
+
+impl OwnHost {
+    fn new(text: &str) -> Self {
+        let address = text.trim_start_matches('[').trim_end_matches(']').parse();
+        address.map_or_else(|_| Self::Name(text.to_owned()), Self::Address)
+    }
+
+    fn is(&self, host: Host<'_>) -> bool {
+        match self {
+            Self::Name(name) => host.is_same(Host::Name(name)),
+            Self::Address(ip) => host.address() == Some(*ip),
         }
     }
 }
@@ -138,12 +159,7 @@ impl Names {
 impl Own {
     fn new(listener: &ListenerConfig) -> Self {
         let transport = listener.transport;
-        let address = listener
-            .host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse();
-        let host = address.map_or_else(|_| OwnHost::Name(listener.host.clone()), OwnHost::Address);
+        let host = OwnHost::new(&listener.host);
         let mut own = Self {
             via_head: String::new(),
             // RFC 3581 §3: ask whoever answers a datagram to answer to where it came from.
@@ -175,11 +191,7 @@ impl Own {
     }
 
     fn is_at(&self, host: Host<'_>, port: Option<u16>) -> bool {
-        let same_host = match &self.host {
-            OwnHost::Name(name) => host.is_same(Host::Name(name)),
-            OwnHost::Address(ip) => host.address() == Some(*ip),
-        };
-        same_host && port.is_none_or(|port| port == self.port)
+        self.host.is(host) && port.is_none_or(|port| port == self.port)
     }
 }
 

@@ -183,6 +183,7 @@ impl Proxy {
             *sent = bytes.clone();
         }
         branch.phase = BranchPhase::Decided;
+        self.by_destination.remove(&branch.candidate.place.to, id);
         self.hand_down(tx, status, bytes);
         if is_invite {
             self.call_answered(tx);

@@ -5,8 +5,8 @@ use std::{hash::Hasher, net::SocketAddr, sync::Arc};
 use super::{
     Proxy, Service, Timeout,
     best::Best,
-    dialog::{InDialog, call_key},
-    ids::{TxId, TxKey},
+    dialog::{InDialog, call_key, makes_dialog},
+    ids::{CallKey, TxId, TxKey},
     io::{Attributes, Cause, Direction, DropCause, Policies},
     reply::Reply,
     server_tx::{Phase, Plan, ServerEvent, ServerMachine, ServerTx},
@@ -126,11 +126,15 @@ impl Proxy {
             Checked::Request(dialog) => *dialog,
             Checked::Reply(_) => None,
         };
-        let passage = dialog.map_or_else(
-            || (self.chance.draw() >> 32) as u32,
-            |dialog| dialog.token.passage,
-        );
+        let drawn = self.chance.draw();
+        let passage = dialog.map_or((drawn >> 32) as u32, |dialog| dialog.token.passage);
         let direction = dialog.map_or(Direction::ToCallee, |dialog| dialog.direction);
+        let call = if dialog.is_some() || makes_dialog(&request) {
+            call_key(&self.chance, &request, direction, passage)
+        } else {
+            // No later message can belong to it.
+            CallKey(drawn)
+        };
         let id = TxId(self.next_id());
         let machine = match kind {
             Kind::Invite => ServerMachine::Invite(invite_server::start()),
@@ -145,7 +149,7 @@ impl Proxy {
             began: self.now(),
             dialog,
             passage,
-            call: call_key(&self.chance, &request, direction, passage),
+            call,
             to_tag: self.chance.draw(),
             loop_hash,
             attributes: Attributes::default(),
@@ -161,7 +165,7 @@ impl Proxy {
             flow,
         };
         if let FlowId::Connection { .. } = tx.flow.id {
-            self.by_client.insert((tx.flow.id, id));
+            self.by_client.insert(tx.flow.id, id);
         }
         self.by_key.insert(key, id);
         self.servers.insert(id, tx);
@@ -244,10 +248,10 @@ impl Proxy {
         };
         add(request.request_uri().unwrap_or_default().as_bytes());
         add(request.call_id().unwrap_or_default().as_bytes());
-        add(request.from_tag().unwrap_or_default().as_bytes());
-        add(request.to_tag().unwrap_or_default().as_bytes());
-        add(&request.cseq().map_or(0, |cseq| cseq.number).to_be_bytes());
         for name in [
+            HeaderName::From,
+            HeaderName::To,
+            HeaderName::CSeq,
             HeaderName::Route,
             HeaderName::ProxyRequire,
             HeaderName::ProxyAuthorization,

@@ -10,7 +10,7 @@ use super::{
     best::Failure,
     branch::{Branch, Fallback, Rewritten},
     config::Oversize,
-    dialog::{InDialog, Rewrite},
+    dialog::{InDialog, Rewrite, makes_dialog},
     forward::next_max_forwards,
     ids::{BranchId, CallKey, TxId},
     io::{Cause, Direction, Leg, MediaBranch},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     flow::{Destination, FlowId, Transport},
     header::NameAddr,
-    message::{HeaderName, Message, MessageError, Method},
+    message::{HeaderName, Message, MessageError},
     token::{End, Token},
     uri::SipUri,
 };
@@ -71,13 +71,7 @@ impl Proxy {
     /// Our Record-Route, if the request makes a dialog: one value if both ends reach us at the same listener, else two (RFC 5658),
     /// the one for the side that it came from first, since each is put on top.
     fn record_route(&self, tx: &ServerTx, branch: &Branch) -> Vec<String> {
-        let makes_dialog = match branch.request.method() {
-            Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify) => {
-                tx.dialog.is_none()
-            }
-            Some(_) | None => false,
-        };
-        if !makes_dialog {
+        if tx.dialog.is_some() || !makes_dialog(&branch.request) {
             return Vec::new();
         }
         let (call_id, from_tag) = (branch.request.call_id(), branch.request.from_tag());
@@ -193,8 +187,6 @@ impl Proxy {
                 let request = Arc::make_mut(&mut branch.request);
                 let replaced = request.replace_first_value(HeaderName::Via, via);
                 replaced.map_err(|error| Failure::own(500, Cause::Refused, error.to_string()))?;
-                self.by_destination.remove(&(branch.candidate.place.to, id));
-                self.by_destination.insert((tcp.to, id));
                 branch.candidate.place = tcp;
                 branch.fallback = Fallback::Udp;
                 branch.bytes = branch.request.to_bytes();
@@ -202,13 +194,6 @@ impl Proxy {
             }
         }
     }
-}
-
-fn makes_dialog(request: &Message) -> bool {
-    matches!(
-        request.method(),
-        Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
-    )
 }
 
 /// A registered Path on top of what Routes there are; then, if the first of them is a strict router, the Request-URI changes places

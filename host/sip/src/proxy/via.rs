@@ -22,6 +22,21 @@ pub(crate) struct ViaBranch {
 }
 
 impl ViaBranch {
+    /// In characters.
+    pub(crate) const LEN: usize = COOKIE.len() + WORKER_DIGITS + NUMBER_DIGITS + HASH_DIGITS;
+
+    /// Cheaper than to read the Via, and never wrong when it says no.
+    pub(crate) fn may_be_in(via: &[u8]) -> bool {
+        memchr::memmem::find(via, COOKIE.as_bytes()).is_some()
+    }
+
+    pub(crate) fn push_to(&self, text: &mut String) {
+        text.push_str(COOKIE);
+        push_hex(text, self.worker.0.into(), WORKER_DIGITS);
+        push_hex(text, self.number, NUMBER_DIGITS);
+        push_hex(text, self.loop_hash.into(), HASH_DIGITS);
+    }
+
     pub(crate) fn parse(branch: &str) -> Option<Self> {
         let digits = branch.strip_prefix(COOKIE)?;
         if digits.len() != WORKER_DIGITS + NUMBER_DIGITS + HASH_DIGITS
@@ -41,11 +56,16 @@ impl ViaBranch {
 
 impl std::fmt::Display for ViaBranch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{COOKIE}{:02x}{:016x}{:08x}",
-            self.worker.0, self.number, self.loop_hash
-        )
+        let mut text = String::with_capacity(Self::LEN);
+        self.push_to(&mut text);
+        f.write_str(&text)
+    }
+}
+
+fn push_hex(text: &mut String, number: u64, digits: usize) {
+    for digit in (0..digits).rev() {
+        let nibble = (number >> (4 * digit)) & 0xf;
+        text.push(char::from_digit(nibble as u32, 16).unwrap_or('0'));
     }
 }
 
