@@ -5,7 +5,7 @@
 //! { "routes": [
 //!     { "prefix": "+49", "upstreams": ["pbx-a", "pbx-b"], "strip": 3, "add": "0049" },
 //!     { "prefix": "+4930", "upstreams": ["berlin"], "first-response-ms": 2000 } ],
-//!   "default": ["pbx-a"], "no-answer-ms": 30000 }
+//!   "sides": ["web"], "default": ["pbx-a"], "no-answer-ms": 30000 }
 //! ```
 //!
 //! Upstreams of one route are tried one after the other: the next when one failed or did not answer in time.
@@ -32,7 +32,7 @@ impl Policy for PrefixRouter {
         if request.in_dialog {
             return Ok(Decision::Next);
         }
-        match self.0.way(&request.request_uri) {
+        match self.0.way(&request.side, &request.request_uri) {
             Some(way) => take(&way),
             None => Ok(Decision::Next),
         }

@@ -9,6 +9,10 @@ use crate::table::PrefixTable;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
+    /// Calls from here alone are routed, "web" or names of upstreams; without it all are. A PBX whose own calls to numbers should not
+    /// come back to it is left out.
+    #[serde(default)]
+    sides: Vec<String>,
     #[serde(default)]
     routes: Vec<Route>,
     /// Upstreams for numbers that no prefix fits; without it those go by default routing.
@@ -97,10 +101,14 @@ impl Routes {
         Ok(Self { table, config })
     }
 
-    /// The way of a request; `None` leaves it to others: its user is no number, or no prefix fits and there is no default.
-    pub(crate) fn way(&self, request_uri: &str) -> Option<Way<'_>> {
-        let called = Called::of(request_uri)?;
+    /// The way of a request from this side; `None` leaves it to others: the side is not routed, the user is no number, or no prefix
+    /// fits and there is no default.
+    pub(crate) fn way(&self, side: &str, request_uri: &str) -> Option<Way<'_>> {
         let config = &self.config;
+        if !config.sides.is_empty() && !config.sides.iter().any(|routed| routed == side) {
+            return None;
+        }
+        let called = Called::of(request_uri)?;
         let Some(route) = self
             .table
             .longest(&called.number)
@@ -154,7 +162,7 @@ mod tests {
     fn ways() {
         let routes = routes(EXAMPLE).unwrap();
         let way = |uri| {
-            routes.way(uri).map(|way| {
+            routes.way("web", uri).map(|way| {
                 format!(
                     "{} {} {}/{}",
                     way.upstreams.join(","),
@@ -184,7 +192,14 @@ mod tests {
     #[test]
     fn without_default_others_decide() {
         let routes = routes(r#"{"routes":[{"prefix":"1","upstreams":["a"]}]}"#).unwrap();
-        assert_eq!(routes.way("sip:2@h"), None);
+        assert_eq!(routes.way("web", "sip:2@h"), None);
+    }
+
+    #[test]
+    fn sides_that_are_not_named_are_left_to_others() {
+        let routes = routes(r#"{"sides":["web","pbx-b"],"default":["pbx-a"]}"#).unwrap();
+        let routed = |side| routes.way(side, "sip:2@h").is_some();
+        assert_eq!(["web", "pbx-a", "pbx-b"].map(routed), [true, false, true]);
     }
 
     #[test]
