@@ -9,7 +9,7 @@ use crate::table::PrefixTable;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
-    /// Calls from here alone are routed, "web" or names of upstreams; without it all are. A PBX whose own calls to numbers should not
+    /// Calls from here alone are routed: "web", "stranger", or names of upstreams; without it all are. A PBX whose own calls to numbers should not
     /// come back to it is left out.
     #[serde(default)]
     sides: Vec<String>,
