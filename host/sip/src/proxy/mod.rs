@@ -82,6 +82,8 @@ pub struct Proxy {
     /// Of the input that is being handled; every entry point sets it first.
     now: Option<Instant>,
     service: Service,
+    /// Server transactions that have not come to their end.
+    unanswered: usize,
     outputs: VecDeque<Output>,
     timers: Timers<Timeout>,
     servers: IdMap<TxId, ServerTx>,
@@ -131,6 +133,7 @@ impl Proxy {
             chance: Chance::new(seed),
             now: None,
             service: Service::Open,
+            unanswered: 0,
             outputs: VecDeque::new(),
             timers: Timers::new(),
             servers: IdMap::default(),
@@ -195,6 +198,12 @@ impl Proxy {
             asks: self.asks.len(),
             timers: self.timers.len(),
         }
+    }
+
+    /// Server transactions without a final response: what a proxy that drains waits for. The others only absorb retransmissions.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
     }
 
     /// The keys of flow tokens were rotated.

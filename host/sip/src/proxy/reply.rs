@@ -156,6 +156,7 @@ impl Proxy {
         ended.took = now.saturating_duration_since(tx.began);
         let ask = tx.ask.take();
         self.outputs.push_back(Output::Ended(Box::new(ended)));
+        self.unanswered -= 1;
         self.withdraw(ask);
         self.release_server_gate(id);
         self.call_after(id, status);

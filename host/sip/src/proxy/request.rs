@@ -169,6 +169,7 @@ impl Proxy {
         }
         self.by_key.insert(key, id);
         self.servers.insert(id, tx);
+        self.unanswered += 1;
         if kind == Kind::Invite {
             self.start(self.config.timers.trying, Timeout::Trying(id));
         }
