@@ -35,12 +35,15 @@ use crate::{
     server::Shared,
     state::State,
     transport::pages::plain,
+    worker::Mail,
 };
 
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 const ADMIN_REQUEST_MAX: Duration = Duration::from_secs(10);
 /// Registrations in one answer.
 const LISTED_MAX: usize = 1_000;
+/// Keys rotate in days.
+const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(3_600);
 /// How often registrations that are over are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How the kernel counts CPU time in `/proc/self/stat`, on every Linux.
@@ -60,8 +63,9 @@ pub(crate) fn spawn(
         .spawn(move || {
             runtime.block_on(async {
                 if let Some(file) = file {
-                    tokio::spawn(reload::watch(file, shared.config.clone(), state));
+                    tokio::spawn(reload::watch(file, shared.config.clone(), state.clone()));
                 }
+                tokio::spawn(rotate_keys(Arc::clone(&shared), state));
                 tokio::spawn(sweep(Arc::clone(&shared)));
                 let mut over = draining.clone();
                 if let Some(listener) = listener {
@@ -72,6 +76,17 @@ pub(crate) fn spawn(
             });
         })?;
     Ok(())
+}
+
+/// A process that runs for months rotates its keys, too.
+async fn rotate_keys(shared: Arc<Shared>, state: State) {
+    loop {
+        tokio::time::sleep(LOOK_AT_KEYS_EVERY).await;
+        match state.token_keys(shared.config.key_rotation) {
+            Ok(keys) => shared.tell_all(|| Mail::Keys(keys.clone())).await,
+            Err(error) => tracing::error!("the keys of tokens are not rotated: {error:#}"),
+        }
+    }
 }
 
 async fn sweep(shared: Arc<Shared>) {

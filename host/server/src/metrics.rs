@@ -52,9 +52,11 @@ series! {
     /// What goes up and down.
     Gauge {
         Connections = "connections", "Connections open";
-        Transactions = "transactions", "Server transactions running";
+        Transactions = "transactions", "Server transactions, those included that only absorb retransmissions";
+        Unanswered = "transactions_unanswered", "Server transactions without a final response";
         Branches = "branches", "Client transactions running";
-        Calls = "calls", "Calls known";
+        CallRecords = "call_records", "Calls that policies or races keep something of";
+        CallsOpen = "calls_open", "Calls answered and not yet ended";
         Asks = "asks", "Hooks, lookups and media waited for";
     }
 }
@@ -289,11 +291,13 @@ impl WorkerMetrics {
         self.all.total(gauge)
     }
 
-    pub(crate) fn proxy(&self, gauges: Gauges) {
+    pub(crate) fn proxy(&self, gauges: Gauges, unanswered: usize, calls_open: usize) {
         for (gauge, value) in [
             (Gauge::Transactions, gauges.transactions),
+            (Gauge::Unanswered, unanswered),
             (Gauge::Branches, gauges.branches),
-            (Gauge::Calls, gauges.calls),
+            (Gauge::CallRecords, gauges.calls),
+            (Gauge::CallsOpen, calls_open),
             (Gauge::Asks, gauges.asks),
         ] {
             cell(&self.sheet().gauges, gauge as usize).store(value as u64, Relaxed);

@@ -154,10 +154,7 @@ impl Server {
     /// Closes every connection with 1001 (RFC 6455 §7.4.1) and ends the workers.
     pub async fn stop(self) {
         self.stop_accepting().await;
-        for mailbox in &self.shared.mailboxes {
-            // An error says that the worker has ended.
-            let _ = mailbox.send(Mail::Close).await;
-        }
+        self.shared.tell_all(|| Mail::Close).await;
         let Self {
             workers,
             capture,
@@ -169,7 +166,7 @@ impl Server {
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().for_each(|worker| drop(worker.join()));
             drop((shared, draining));
-            drop(capture);
+            capture.map(JoinHandle::join);
         });
         let _ = joined.await;
     }
@@ -179,9 +176,7 @@ impl Server {
             return;
         }
         tracing::info!("draining");
-        for mailbox in &self.shared.mailboxes {
-            let _ = mailbox.send(Mail::Drain).await;
-        }
+        self.shared.tell_all(|| Mail::Drain).await;
     }
 }
 
@@ -194,8 +189,16 @@ impl Shared {
         &self.listeners[usize::from(id.0)]
     }
 
+    /// To every worker.
+    pub(crate) async fn tell_all(&self, mail: impl Fn() -> Mail) {
+        for mailbox in &self.mailboxes {
+            // An error says that the worker has ended.
+            let _ = mailbox.send(mail()).await;
+        }
+    }
+
     fn is_busy(&self) -> bool {
-        [Gauge::Transactions, Gauge::Calls]
+        [Gauge::Unanswered, Gauge::CallsOpen]
             .into_iter()
             .any(|gauge| self.metrics.total(gauge) > 0)
     }

@@ -1,6 +1,7 @@
 //! One worker: one thread, one runtime, one `Proxy`, no lock on the way of a message. Sockets live where the kernel put them; a
 //! message is handed to the worker that owns it, and bytes to the worker that has the connection.
 
+mod calls;
 mod media;
 pub(crate) mod message;
 pub(crate) mod policy;
@@ -69,6 +70,7 @@ pub(crate) struct Worker {
     /// Wakes the timer's task when something is due earlier than what it sleeps for.
     alarm: Rc<Notify>,
     sleeping_until: Option<Instant>,
+    calls: calls::OpenCalls<RandomState>,
     serials: RandomState,
     last_serial: u64,
 }
@@ -149,7 +151,11 @@ impl Worker {
                 None => break,
             }
         }
-        self.metrics.proxy(self.proxy.gauges());
+        self.metrics.proxy(
+            self.proxy.gauges(),
+            self.proxy.unanswered(),
+            self.calls.len(),
+        );
         let due = self.proxy.poll_timeout();
         if due.is_some_and(|due| self.sleeping_until.is_none_or(|until| due < until)) {
             self.alarm.notify_one();
@@ -177,6 +183,7 @@ impl Worker {
             // A hook that runs on is bounded by its own limits; its late verdict is ignored.
             Output::Withdraw { .. } => {}
             Output::Ended(ended) => {
+                self.calls.ended(&ended, Instant::now());
                 self.metrics.ended(&ended);
                 self.shared.log_transaction(&ended);
             }

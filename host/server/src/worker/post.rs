@@ -14,6 +14,7 @@ use hookswitch_sip::{
     flow::{Destination, Flow, FlowId, WorkerId},
     message::Message,
     proxy::io::Input,
+    token::Keyring,
 };
 use tokio::sync::{Notify, mpsc, mpsc::error::TrySendError};
 
@@ -35,6 +36,8 @@ pub(crate) enum Mail {
     SendFailed { to: Destination },
     /// A connection is gone.
     FlowClosed { flow: FlowId },
+    /// The keys of flow tokens were rotated.
+    Keys(Keyring),
     /// Take no new transactions.
     Drain,
     /// Close every connection and end.
@@ -95,6 +98,7 @@ impl Worker {
             }
             Mail::SendFailed { to } => self.handle(Input::SendFailed { to }),
             Mail::FlowClosed { flow } => self.handle(Input::FlowClosed { flow }),
+            Mail::Keys(keys) => self.proxy.set_keys(keys),
             Mail::Drain => self.handle(Input::Drain),
             Mail::Close => self.connections.values().for_each(|open| open.pipe.close()),
         }

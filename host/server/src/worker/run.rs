@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Mail, Worker, WorkerRef, policy, post, post::Outbox};
+use super::{Mail, Worker, WorkerRef, calls::OpenCalls, policy, post, post::Outbox};
 use crate::{
     config::{ListenerKind, Web, length},
     metrics::WorkerMetrics,
@@ -98,6 +98,7 @@ async fn run(start: Start) {
         late,
         alarm: Rc::default(),
         sleeping_until: None,
+        calls: OpenCalls::new(RandomState::new(), length(shared.config.limits.calls_max)),
         serials: RandomState::new(),
         last_serial: 0,
     }));

@@ -1,0 +1,110 @@
+//! The admin endpoint, and how a server goes down.
+
+use std::time::{Duration, Instant};
+
+use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+
+use crate::{
+    client::{Browser, as_caller, request, uri},
+    scene::Scene,
+};
+
+#[tokio::test]
+async fn the_admin_endpoint_tells_what_there_is() {
+    let scene = Scene::start("", "").await;
+    let alice = Browser::register(&scene, "alice").await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(scene.admin(path).await.0, "HTTP/1.1 200 OK", "{path}");
+    }
+    assert_eq!(scene.admin("/nothing").await.0, "HTTP/1.1 404 Not Found");
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let registrations = json(scene.admin("/api/registrations").await.1);
+    assert_eq!(registrations["total"], 1);
+    assert_eq!(registrations["registrations"][0]["aor"], "sip:alice");
+    assert!(
+        json(scene.admin("/api/policies").await.1)["policies"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(scene.total("hookswitch_connections", "").await, 1);
+    assert_eq!(
+        scene
+            .total(
+                "hookswitch_transactions_ended_total",
+                "method=\"REGISTER\",class=\"2xx\",cause=\"registrar\""
+            )
+            .await,
+        1
+    );
+    drop(alice);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_draining_server_lets_a_call_end_and_says_goodbye() {
+    let scene = Scene::start("drain_s_max = 30", "").await;
+    let mut alice = Browser::register(&scene, "alice").await;
+    let mut bob = Browser::register(&scene, "bob").await;
+    let fields = format!("{}Contact: {}\r\n", alice.from(&bob.aor()), alice.contact());
+    alice
+        .send(&request("INVITE", &bob.aor(), Browser::VIA, 1, &fields))
+        .await;
+    let invite = bob.receive().await;
+    bob.send(&invite.answer("200 OK", "b", &format!("Contact: {}\r\n", bob.contact())))
+        .await;
+    let accepted = alice.receive().await;
+    let bobs = uri(accepted.get("Contact")).to_owned();
+    alice
+        .send(&request(
+            "ACK",
+            &bobs,
+            Browser::VIA,
+            1,
+            &as_caller(&accepted),
+        ))
+        .await;
+    bob.receive().await;
+
+    let draining = scene.server.drained();
+    let started = Instant::now();
+    let call = async {
+        while scene.admin("/readyz").await.0 != "HTTP/1.1 503 Service Unavailable" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        alice
+            .send(&request(
+                "OPTIONS",
+                &bob.aor(),
+                Browser::VIA,
+                9,
+                &alice.from(&bob.aor()),
+            ))
+            .await;
+        assert!(alice.receive().await.start().starts_with("SIP/2.0 503 "));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        alice
+            .send(&request(
+                "BYE",
+                &bobs,
+                Browser::VIA,
+                2,
+                &as_caller(&accepted),
+            ))
+            .await;
+        let bye = bob.receive().await;
+        bob.send(&bye.answer("200 OK", "", "")).await;
+        assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
+    };
+    tokio::join!(draining, call);
+    assert!((Duration::from_millis(300)..Duration::from_secs(20)).contains(&started.elapsed()));
+    let goodbye = tokio::spawn(async move {
+        match alice.next().await {
+            Some(Message::Close(Some(frame))) => frame.code,
+            other => panic!("{other:?}"),
+        }
+    });
+    drop(bob);
+    scene.end().await;
+    assert_eq!(goodbye.await.unwrap(), CloseCode::Away);
+}

@@ -1,0 +1,159 @@
+//! The HTTP and WebSocket side: who may come in, pages, keepalives, what cannot be read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::{
+    client::{Browser, Sip, fresh, send_to, via_of},
+    scene::{Scene, get},
+};
+
+const UPGRADE: &str =
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+#[tokio::test]
+async fn only_sip_from_allowed_pages_comes_in() {
+    let scene = Scene::start("", "").await;
+    let sip = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n";
+    for (fields, status) in [
+        (format!("{UPGRADE}{sip}"), "101 Switching Protocols"),
+        (
+            format!("{UPGRADE}{sip}Origin: https://phone.example\r\n"),
+            "101 Switching Protocols",
+        ),
+        (
+            format!("{UPGRADE}{sip}Origin: https://evil.example\r\n"),
+            "403 Forbidden",
+        ),
+        (
+            format!("{UPGRADE}Sec-WebSocket-Version: 13\r\n"),
+            "400 Bad Request",
+        ),
+        (
+            format!("{UPGRADE}Sec-WebSocket-Version: 8\r\n"),
+            "426 Upgrade Required",
+        ),
+    ] {
+        let (line, _) = get(scene.tls().await, "/", &fields).await;
+        assert_eq!(line, format!("HTTP/1.1 {status}"), "{fields}");
+    }
+    assert_eq!(
+        scene.total("hookswitch_upgrades_refused_total", "").await,
+        3
+    );
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn pages_come_from_their_folder_alone() {
+    let scene = Scene::start("", "").await;
+    let (line, body) = get(scene.tls().await, "/", "").await;
+    assert_eq!(
+        (line.as_str(), body.as_str()),
+        ("HTTP/1.1 200 OK", "<h1>softphone</h1>")
+    );
+    for path in ["/../secret", "/%2e%2e/secret", "/none.html"] {
+        let (line, body) = get(scene.tls().await, path, "").await;
+        assert_eq!(line, "HTTP/1.1 404 Not Found", "{path}");
+        assert!(!body.contains("secret"));
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn keepalives_are_answered_and_the_unreadable_is_told_why() {
+    let scene = Scene::start("", "").await;
+    let mut alice = Browser::connect(&scene, "alice").await;
+    alice.socket.send(Message::text("\r\n\r\n")).await.unwrap();
+    assert_eq!(alice.next().await.unwrap(), Message::text("\r\n"));
+    alice
+        .socket
+        .send(Message::Ping(Bytes::from_static(b"x")))
+        .await
+        .unwrap();
+    assert_eq!(
+        alice.next().await.unwrap(),
+        Message::Pong(Bytes::from_static(b"x"))
+    );
+    let fields = alice.from("sip:bob@localhost");
+    let broken = format!(
+        "OPTIONS sip:bob@localhost SIP/2.0\r\nVia: SIP/2.0/WSS b.invalid;branch=z9hG4bKx\r\n{fields}CSeq: 1 INVITE\r\n\r\n"
+    );
+    alice.send(&Sip(broken)).await;
+    let answer = alice.receive().await;
+    assert!(
+        answer.start().starts_with("SIP/2.0 400 ") && answer.start().contains("CSeq"),
+        "{}",
+        answer.start()
+    );
+    assert_eq!(
+        scene.total("hookswitch_messages_malformed_total", "").await,
+        1
+    );
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_pinged_and_then_closed() {
+    let scene = Scene::start("", "[limits]\nidle_s_max = 1").await;
+    let mut alice = Browser::connect(&scene, "alice").await;
+    let first = alice.next().await;
+    assert_eq!(first, Some(Message::Ping(Bytes::new())));
+    // A client that does not read does not answer either.
+    tokio::time::sleep(Duration::from_millis(1_700)).await;
+    assert_eq!(
+        scene
+            .total("hookswitch_connections_idle_closed_total", "")
+            .await,
+        1
+    );
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_costs_its_own_connection_alone() {
+    let scene = Scene::start(
+        "workers = 1",
+        "[limits]\nconnection_queue_bytes_max = 65536",
+    )
+    .await;
+    let slow = Browser::register(&scene, "slow").await;
+    let mut quick = Browser::register(&scene, "quick").await;
+    let body = "x".repeat(40_000);
+    for _ in 0..2_000 {
+        let fields = format!(
+            "From: <sip:pbx@pbx>;tag=p\r\nTo: <{}>\r\nCall-ID: flood{}\r\n",
+            slow.aor(),
+            fresh()
+        );
+        let message = format!(
+            "MESSAGE {} SIP/2.0\r\nVia: SIP/2.0/{};branch=z9hG4bKf{};rport\r\nMax-Forwards: 70\r\n{fields}CSeq: 1 MESSAGE\r\n\
+             Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+            slow.aor(),
+            via_of(&scene.pbx),
+            fresh(),
+            body.len()
+        );
+        send_to(&scene.pbx, scene.address("udp"), &Sip(message)).await;
+        if scene
+            .total("hookswitch_connections_slow_closed_total", "")
+            .await
+            == 1
+        {
+            break;
+        }
+    }
+    assert_eq!(
+        scene
+            .total("hookswitch_connections_slow_closed_total", "")
+            .await,
+        1
+    );
+    quick.socket.send(Message::text("\r\n\r\n")).await.unwrap();
+    assert_eq!(quick.next().await.unwrap(), Message::text("\r\n"));
+    drop(slow);
+    scene.end().await;
+}

@@ -1,0 +1,11 @@
+//! A whole server in this process, with real sockets: browsers are WebSocket clients over TLS, the PBX is a UDP socket.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod admin;
+mod calls;
+mod capture;
+mod client;
+mod front;
+mod scene;
+mod workers;

@@ -1,0 +1,162 @@
+//! A server in a folder of its own, and what it says about itself.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use hookswitch::{config::Config, server::Server};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+
+static SCENES: AtomicU32 = AtomicU32::new(0);
+
+/// A running server with listeners `wss` and `udp`, and an upstream `pbx`.
+pub(crate) struct Scene {
+    pub(crate) server: Server,
+    pub(crate) folder: PathBuf,
+    pub(crate) pbx: UdpSocket,
+}
+
+impl Scene {
+    /// With these lines in `[server]`, and this behind the rest of the configuration.
+    pub(crate) async fn start(server: &str, more: &str) -> Self {
+        let number = SCENES.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("hookswitch-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(folder.join("pages")).unwrap();
+        std::fs::write(folder.join("pages/index.html"), "<h1>softphone</h1>").unwrap();
+        std::fs::write(folder.join("secret"), "secret").unwrap();
+        let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let text = format!(
+            r#"
+            [server]
+            state_dir = "state"
+            {server}
+            [[listener]]
+            name = "wss"
+            transport = "wss"
+            address = "127.0.0.1:0"
+            pages = "pages"
+            origins = ["https://phone.example"]
+            [[listener]]
+            name = "udp"
+            transport = "udp"
+            address = "127.0.0.1:0"
+            [[upstream]]
+            name = "pbx"
+            members = ["{}"]
+            [routing]
+            default_upstream = "pbx"
+            [admin]
+            address = "127.0.0.1:0"
+            {more}
+            "#,
+            pbx.local_addr().unwrap()
+        );
+        let config = Config::parse(&text, &folder).unwrap();
+        let server = Server::start(config, None).unwrap();
+        Self {
+            server,
+            folder,
+            pbx,
+        }
+    }
+
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
+        self.server.addresses().listeners[listener]
+    }
+
+    /// TLS to the listener `wss`, trusting the certificate that the server made for itself.
+    pub(crate) async fn tls(&self) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        let certificate =
+            CertificateDer::from_pem_file(self.folder.join("state/cert.pem")).unwrap();
+        roots.add(certificate).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.address("wss")).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap()
+    }
+
+    /// Status line and body of an admin page.
+    pub(crate) async fn admin(&self, path: &str) -> (String, String) {
+        let admin = self.server.addresses().admin.unwrap();
+        get(TcpStream::connect(admin).await.unwrap(), path, "").await
+    }
+
+    /// The values of a metric, one for each worker, of the samples that contain `label`.
+    pub(crate) async fn metric(&self, name: &str, label: &str) -> Vec<(String, u64)> {
+        let (_, text) = self.admin("/metrics").await;
+        let samples = text
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(label));
+        samples
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(labels, value)| (labels.to_owned(), value.parse().unwrap()))
+            .collect()
+    }
+
+    pub(crate) async fn total(&self, name: &str, label: &str) -> u64 {
+        self.metric(name, label)
+            .await
+            .iter()
+            .map(|(_, value)| value)
+            .sum()
+    }
+
+    /// Stops it and removes its folder.
+    pub(crate) async fn end(self) {
+        self.server.stop().await;
+        std::fs::remove_dir_all(self.folder).unwrap();
+    }
+}
+
+/// One request of HTTP/1.1: the status line, and the body.
+pub(crate) async fn get(
+    mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    path: &str,
+    headers: &str,
+) -> (String, String) {
+    let close = if headers.contains("Upgrade") {
+        ""
+    } else {
+        "Connection: close\r\n"
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{close}{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4_096];
+    // What answers an upgrade keeps the connection open.
+    while !(headers.contains("Upgrade") && answer.windows(4).any(|end| end == b"\r\n\r\n")) {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(length) => answer.extend_from_slice(&buffer[..length]),
+        }
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
