@@ -91,7 +91,6 @@ fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
     UpstreamConfig {
         oversize: match upstream.oversize {
             config::Oversize::Fragment => Oversize::Fragment,
-            config::Oversize::TcpThenUdp => Oversize::TcpThenUdp,
             config::Oversize::Refuse => Oversize::Refuse,
         },
         ..UpstreamConfig::new(&upstream.name, listener, upstream.members.clone())

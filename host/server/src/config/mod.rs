@@ -4,9 +4,11 @@
 mod check;
 mod cidr;
 mod fault;
+mod listeners;
 mod numbers;
 mod policies;
 mod raw;
+mod upstreams;
 
 use std::{
     net::SocketAddr,
@@ -139,8 +141,6 @@ pub struct Upstream {
 pub enum Oversize {
     /// Sent all the same, in IP fragments.
     Fragment,
-    /// TCP first, UDP when that fails.
-    TcpThenUdp,
     /// Answered 513.
     Refuse,
 }
@@ -230,3 +230,6 @@ impl Config {
         *self == like_us
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! `[[listener]]`.
+
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf};
+
+use super::{
+    Advertised, Certificate, Faults, Listener, ListenerKind, Origins, Web,
+    check::{File, socket_address},
+    raw,
+};
+
+pub(super) type Listeners = Vec<(String, Listener)>;
+
+pub(super) fn check(file: &mut File, faults: &mut Faults) -> Listeners {
+    if !file.table.contains_key("listener") {
+        return standard_listeners();
+    }
+    let raw: Vec<(String, raw::Listener)> = file.list("listener", faults);
+    let mut names = HashSet::new();
+    let mut listeners = Listeners::new();
+    for (key, raw) in raw {
+        if !names.insert(raw.name.clone()) {
+            faults.push(
+                format!("{key}.name"),
+                format!("`{}` is taken by another listener", raw.name),
+                "choose another name",
+            );
+        }
+        listeners.extend(listener(&key, raw, file, faults).map(|listener| (key, listener)));
+    }
+    if listeners.len() > usize::from(u8::MAX) {
+        faults.push("listener", "too many", "keep at most 255");
+    }
+    listeners
+}
+
+fn standard_listeners() -> Listeners {
+    let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
+    let web = Web {
+        origins: Origins::SameHost,
+        pages: None,
+    };
+    let listener = |name: &str, port, kind| {
+        (
+            name.to_owned(),
+            Listener {
+                name: name.to_owned(),
+                address: any(port),
+                advertised: None,
+                kind,
+            },
+        )
+    };
+    vec![
+        listener("wss", 8443, ListenerKind::Wss(web, Certificate::SelfSigned)),
+        listener("udp", 5060, ListenerKind::Udp),
+    ]
+}
+
+fn listener(key: &str, raw: raw::Listener, file: &File, faults: &mut Faults) -> Option<Listener> {
+    let address = socket_address(&format!("{key}.address"), &raw.address, faults);
+    let advertised = raw.advertised.as_deref().and_then(|text| {
+        let parsed = advertised(text);
+        if parsed.is_none() {
+            faults.push(
+                format!("{key}.advertised"),
+                format!("`{text}` is not a host"),
+                "write host, host:port or [IPv6]:port",
+            );
+        }
+        parsed
+    });
+    let web_keys = [
+        ("origins", raw.origins.is_some()),
+        ("pages", raw.pages.is_some()),
+    ];
+    let tls_keys = [
+        ("certificate", raw.certificate.is_some()),
+        ("key", raw.key.is_some()),
+    ];
+    let web = Web {
+        origins: origins(raw.origins),
+        pages: raw.pages.map(|pages| file.path(&pages)),
+    };
+    let (kind, foreign) = match raw.transport.as_str() {
+        "udp" => (
+            ListenerKind::Udp,
+            web_keys.into_iter().chain(tls_keys).collect(),
+        ),
+        "ws" => (ListenerKind::Ws(web), Vec::from(tls_keys)),
+        "wss" => (
+            ListenerKind::Wss(
+                web,
+                certificate(key, raw.certificate, raw.key, file, faults),
+            ),
+            Vec::new(),
+        ),
+        other => {
+            faults.push(
+                format!("{key}.transport"),
+                format!("`{other}` is not a transport"),
+                "write wss, ws or udp",
+            );
+            return None;
+        }
+    };
+    for (name, _) in foreign.into_iter().filter(|(_, present)| *present) {
+        faults.push(
+            format!("{key}.{name}"),
+            format!("means nothing to {}", raw.transport),
+            "remove it",
+        );
+    }
+    Some(Listener {
+        name: raw.name,
+        address: address?,
+        advertised,
+        kind,
+    })
+}
+
+fn advertised(text: &str) -> Option<Advertised> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port.parse().ok()?)),
+        Some(_) | None => (text, None),
+    };
+    let is_v6 = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
+    let is_name = !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
+    (is_v6 || is_name).then(|| Advertised {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+fn origins(listed: Option<Vec<String>>) -> Origins {
+    match listed {
+        None => Origins::SameHost,
+        Some(listed) if listed.iter().any(|origin| origin == "*") => Origins::Any,
+        Some(listed) => Origins::Listed(
+            listed
+                .iter()
+                .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
+                .collect(),
+        ),
+    }
+}
+
+fn certificate(
+    at: &str,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    file: &File,
+    faults: &mut Faults,
+) -> Certificate {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Certificate::Files {
+            certificate: file.path(&certificate),
+            key: file.path(&key),
+        },
+        (None, None) => Certificate::SelfSigned,
+        (Some(_), None) => {
+            faults.push(
+                format!("{at}.key"),
+                "missing beside certificate",
+                "name the PEM file of the private key",
+            );
+            Certificate::SelfSigned
+        }
+        (None, Some(_)) => {
+            faults.push(
+                format!("{at}.certificate"),
+                "missing beside key",
+                "name the PEM file of the chain",
+            );
+            Certificate::SelfSigned
+        }
+    }
+}

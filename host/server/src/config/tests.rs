@@ -1,0 +1,140 @@
+use expect_test::{Expect, expect};
+
+use super::*;
+
+#[track_caller]
+fn check(text: &str, expected: Expect) {
+    let faults = Config::parse(text, Path::new("/etc/hookswitch")).map(drop);
+    let said = faults.map_or_else(|faults| faults.to_string(), |()| "good".to_owned());
+    expected.assert_eq(&said);
+}
+
+#[test]
+fn everything_has_a_default() {
+    let config = Config::standard();
+    let listeners: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| format!("{} {}", listener.name, listener.address))
+        .collect();
+    assert_eq!(listeners, ["wss 0.0.0.0:8443", "udp 0.0.0.0:5060"]);
+    assert_eq!(config.admin, "127.0.0.1:9090".parse().ok());
+    assert_eq!(config.limits, Limits::default());
+    assert!(config.workers > 0);
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    check(
+        r#"
+        [server]
+        wokers = 2
+        [[listener]]
+        name = "a"
+        transport = "sctp"
+        address = "1.2.3:5"
+        [[listener]]
+        name = "b"
+        transport = "udp"
+        address = "[::1]:5060"
+        pages = "x"
+        advertised = "a b"
+        [[upstream]]
+        name = "web"
+        members = []
+        listener = "x"
+        oversize = "tcp-then-udp"
+        [[upstream]]
+        name = "v4"
+        members = ["192.0.2.1:5060"]
+        sources = ["192.0.2.0/33"]
+        [routing]
+        default_upstream = "none"
+        [[policy]]
+        name = "p"
+        component = "p.wasm"
+        config = { a = 1 }
+        config_file = "p.json"
+        [[policy]]
+        name = "p/q"
+        component = "p.wasm"
+        failure = "shut"
+        [limits]
+        idle_s_max = 0
+        foo = 1
+        [log]
+        format = "xml"
+        [nope]
+        "#,
+        expect![[r#"
+            18 faults in the configuration
+              server: unknown field `wokers`, expected one of `workers`, `state_dir`, `domains`, `drain_s_max`, `key_rotation_days`; mend or remove that key
+              listener[0].address: `1.2.3:5` is not an address; write IP:port, such as 0.0.0.0:5060 or [::]:5060
+              listener[0].transport: `sctp` is not a transport; write wss, ws or udp
+              listener[1].advertised: `a b` is not a host; write host, host:port or [IPv6]:port
+              listener[1].pages: means nothing to udp; remove it
+              upstream[0].name: `web` is the browsers' side; choose another name
+              upstream[0].members: empty; write at least one IP:port
+              upstream[0].oversize: `tcp-then-udp` is no such way; write fragment or refuse
+              upstream[0].listener: no udp listener `x`; add a [[listener]] with transport = "udp" and name it here
+              upstream[1].sources[0]: `192.0.2.0/33`: not an address range; write an address or a range such as 192.0.2.0/24
+              upstream[1].listener: no udp listener of its members' address family; add a [[listener]] with transport = "udp" and name it here
+              routing.default_upstream: no upstream `none`; add an [[upstream]] of that name
+              policy[0].config_file: there is a `config` too; keep one of the two
+              policy[1]: unknown variant `shut`, expected `closed` or `open`; mend or remove that key
+              log.format: `xml` is not a format; write text or json
+              limits.idle_s_max: 0 is out of range; write a number from 1 to 86400
+              limits.foo: unknown key; the keys are message_bytes_max header_count_max header_line_bytes_max body_bytes_max connections_max handshakes_in_flight_max handshake_ms_max idle_s_max connection_queue_bytes_max mailbox_messages_max transactions_max calls_max registrations_max contacts_max datagram_sources_max
+              nope: unknown section; the sections are server, listener, upstream, routing, policy, admin, log, capture, limits, timers"#]],
+    );
+}
+
+#[test]
+fn what_is_no_toml_says_where() {
+    check("[server\n", expect![[r#"
+        1 fault in the configuration
+          not TOML: TOML parse error at line 1, column 8
+            |
+          1 | [server
+            |        ^
+          unclosed table, expected `]`; mend the syntax there"#]]);
+}
+
+#[test]
+fn a_policy_is_found_beside_the_file() {
+    let text = r#"
+        [[policy]]
+        name = "rules"
+        component = "rules.wasm"
+        place = "first"
+        isolation = "message"
+        failure = "open"
+        limits = { cpu_ms_max = 7 }
+        config = { header = "X", n = 1 }
+        "#;
+    let config = Config::parse(text, Path::new("/etc/hookswitch")).unwrap();
+    let policy = &config.policies[0];
+    assert_eq!(policy.component, Path::new("/etc/hookswitch/rules.wasm"));
+    assert_eq!(policy.limits.cpu_ms_max, 7);
+    assert_eq!(
+        policy.failure.request,
+        hookswitch_policy::spec::FailureMode::Open
+    );
+    let inline = serde_json::json!({ "header": "X", "n": 1 });
+    assert_eq!(
+        policy.config,
+        hookswitch_policy::spec::ConfigSource::Inline(inline)
+    );
+}
+
+#[test]
+fn what_can_change_while_it_runs_is_told_from_the_rest() {
+    let with = |domain: &str, n: u32| {
+        let text = format!(
+            "[server]\ndomains = [{domain:?}]\n[[policy]]\nname = \"p\"\ncomponent = \"p\"\nconfig = {{ n = {n} }}\n"
+        );
+        Config::parse(&text, Path::new(".")).unwrap()
+    };
+    assert!(with("a", 1).differs_in_policy_configs_alone(&with("a", 2)));
+    assert!(!with("a", 1).differs_in_policy_configs_alone(&with("b", 2)));
+}
