@@ -2,13 +2,14 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -41,8 +42,6 @@ pub struct Policy {
 /// What a test wants of the proxy.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// Its folder's name, for people.
-    pub name: &'static str,
     /// Threads that handle messages.
     pub workers: u8,
     /// Where it speaks UDP.
@@ -51,6 +50,21 @@ pub struct Wish {
     pub pbx: SocketAddr,
     /// Its chain.
     pub policies: Vec<Policy>,
+}
+
+impl Wish {
+    /// On loopback, without policies.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn new(workers: u8) -> Result<Self> {
+        Ok(Self {
+            workers,
+            udp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            pbx: free_udp()?,
+            policies: Vec::new(),
+        })
+    }
 }
 
 /// A running hookswitch.
@@ -70,48 +84,59 @@ impl Proxy {
     /// # Errors
     /// It is not built, or it does not become ready; its log is in the error.
     pub async fn start(folder: PathBuf, wish: &Wish) -> Result<Self> {
-        let (wss, admin) = (free_tcp()?, free_tcp()?);
         let (config, ready, log) = (
             folder.join("hookswitch.toml"),
             folder.join("ready"),
             folder.join("log"),
         );
-        fs::write(&config, configuration(wish, wss, admin)).context("write the configuration")?;
+        fs::write(&config, configuration(wish)).context("write the configuration")?;
         let output = fs::File::create(&log)?;
         let mut command = Command::new(binary()?);
         command
             .arg("run")
             .arg(&config)
             .arg("--ready-file")
-            .arg(&ready)
-            .current_dir(&folder);
-        command
-            .stdin(Stdio::null())
-            .stderr(output.try_clone()?)
-            .stdout(output);
+            .arg(&ready);
+        command.current_dir(&folder).stdin(Stdio::null());
+        command.stderr(output.try_clone()?).stdout(output);
         let child = command.spawn().context("start hookswitch")?;
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let mut proxy = Self {
             child,
             folder,
-            wss,
-            udp: wish.udp,
+            wss: nowhere,
+            udp: nowhere,
+            admin: nowhere,
             pbx: wish.pbx,
-            admin,
         };
+        let addresses = proxy.until_ready(&ready).await?;
+        let address = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+        let listeners = &addresses["listeners"];
+        proxy.wss = address(&listeners["wss"]).context("where it speaks WSS")?;
+        proxy.udp = address(&listeners["udp"]).context("where it speaks UDP")?;
+        proxy.admin = address(&addresses["admin"]).context("its admin endpoint")?;
+        Ok(proxy)
+    }
+
+    /// The addresses that it wrote down once it served.
+    async fn until_ready(&mut self, ready: &Path) -> Result<Value> {
         let started = Instant::now();
-        while !ready.exists() {
-            if let Some(status) = proxy.child.try_wait()? {
-                bail!("hookswitch ended ({status}):\n{}", proxy.log());
+        loop {
+            let written = fs::read(ready).unwrap_or_default();
+            if let Ok(addresses) = serde_json::from_slice(&written) {
+                return Ok(addresses);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("hookswitch ended ({status}):\n{}", self.log());
             }
             if started.elapsed() > READY_MAX {
                 bail!(
                     "hookswitch is not ready after {READY_MAX:?}:\n{}",
-                    proxy.log()
+                    self.log()
                 );
             }
             sleep(Duration::from_millis(20)).await;
         }
-        Ok(proxy)
     }
 
     /// Its process.
@@ -226,10 +251,6 @@ pub fn free_udp() -> Result<SocketAddr> {
     Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-fn free_tcp() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
 fn binary() -> Result<PathBuf> {
     built("hookswitch", "cargo build --package hookswitch")
 }
@@ -250,7 +271,7 @@ fn built(path: &str, how: &str) -> Result<PathBuf> {
     })
 }
 
-fn configuration(wish: &Wish, wss: SocketAddr, admin: SocketAddr) -> String {
+fn configuration(wish: &Wish) -> String {
     let Wish {
         workers,
         udp,
@@ -267,7 +288,7 @@ domains = ["localhost"]
 [[listener]]
 name = "wss"
 transport = "wss"
-address = "{wss}"
+address = "127.0.0.1:0"
 
 [[listener]]
 name = "udp"
@@ -282,7 +303,7 @@ members = ["{pbx}"]
 default_upstream = "pbx"
 
 [admin]
-address = "{admin}"
+address = "127.0.0.1:0"
 
 [log]
 filter = "warn"

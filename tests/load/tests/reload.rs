@@ -1,0 +1,302 @@
+//! A policy is replaced a hundred times under load: nothing is lost, no transaction sees two versions, a broken one is refused.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    cell::RefCell,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use hookswitch_load::{
+    load::{Amount, From, Load, Pace, Run},
+    proxy::{self, Policy, Proxy, Wish},
+    sip::View,
+    uac::{Kind, Plan},
+};
+use tokio::{task::LocalSet, time::sleep};
+
+const RELOADS: usize = 100;
+/// After so many reloads comes a broken file.
+const BROKEN_EVERY: usize = 20;
+const REQUESTS_PER_SECOND: f64 = 500.0;
+/// A reload that takes this long has failed; how fast it is, is printed.
+const RELOAD_MAX: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_hundred_reloads_lose_nothing() {
+    LocalSet::new().run_until(reloads()).await;
+}
+
+async fn reloads() {
+    let folder = proxy::folder("reload").unwrap();
+    let files = Files::new(&folder);
+    files.write(Version::A, Way::RenameOver);
+    let policy = Policy {
+        name: "header-rules".into(),
+        component: files.component.clone(),
+        config_file: files.config.clone(),
+        more: String::new(),
+    };
+    let wish = Wish {
+        policies: vec![policy],
+        ..Wish::new(2).unwrap()
+    };
+    let proxy = Proxy::start(folder, &wish).await.unwrap();
+    let mut sides = proxy.sides("reload", 20).unwrap();
+    sides.echo = vec!["X-Request-Version".into(), "X-Branch-Version".into()];
+    let load = Load::open(sides).await.unwrap();
+
+    let watch = Rc::new(RefCell::new(Watch::default()));
+    let inspecting = Rc::clone(&watch);
+    let run = Run {
+        plan: Plan::new(Kind::Options, vec!["sip:4912345@localhost".into()]),
+        from: From::Browsers,
+        pace: Pace::Rate(REQUESTS_PER_SECOND),
+        amount: Amount::UntilStopped,
+        patience: Duration::from_secs(35),
+        proxy: None,
+        inspect: Some(Box::new(move |view| inspecting.borrow_mut().inspect(view))),
+    };
+    let reloading = async {
+        let times = reload_again_and_again(&files, &watch, &proxy).await;
+        load.stop();
+        times
+    };
+    let (outcome, mut times) = tokio::join!(load.run(run), reloading);
+
+    let outcome = outcome.unwrap();
+    println!(
+        "{} requests, p99 {} us",
+        outcome.score.begun, outcome.p99_us
+    );
+    assert!(
+        outcome.score.is_clean(),
+        "{:?}\n{}",
+        outcome.score,
+        proxy.log()
+    );
+    assert_eq!(load.closed(), 0);
+    times.sort_unstable();
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("from write to first new answer: median {median:?}, worst {worst:?}");
+    assert_eq!(times.len(), RELOADS);
+}
+
+async fn reload_again_and_again(
+    files: &Files,
+    watch: &RefCell<Watch>,
+    proxy: &Proxy,
+) -> Vec<Duration> {
+    let ways = [Way::RenameOver, Way::InPlace, Way::Symlink];
+    let mut times = Vec::new();
+    for (i, way) in (0..RELOADS).zip(ways.into_iter().cycle()) {
+        let version = if i % 2 == 0 { Version::B } else { Version::A };
+        let written = Instant::now();
+        files.write(version, way);
+        let Some(seen) = until_seen(watch, version).await else {
+            panic!(
+                "no answer of {version:?} after {RELOAD_MAX:?} ({way:?}, reload {i}):\n{}",
+                proxy.log()
+            );
+        };
+        times.push(seen - written);
+        // Answers of the version before may still be on their way.
+        sleep(Duration::from_millis(50)).await;
+        if i % BROKEN_EVERY == 0 {
+            broken_files_are_refused(files, watch, version, proxy).await;
+        }
+    }
+    times
+}
+
+/// A component cut in half, and a configuration that `configure` refuses: the version before goes on, and the reason is told.
+async fn broken_files_are_refused(
+    files: &Files,
+    watch: &RefCell<Watch>,
+    version: Version,
+    proxy: &Proxy,
+) {
+    let whole = fs::read(&files.component).unwrap();
+    replace(&files.component, &whole[..whole.len() / 2]);
+    until_refused(proxy).await;
+    assert!(
+        until_seen(watch, version).await.is_some(),
+        "{}",
+        proxy.log()
+    );
+    replace(&files.component, &whole);
+    until_accepted(proxy).await;
+    replace(
+        &files.config,
+        br#"{"rules":[{"on":"request","remove":"Via"}]}"#,
+    );
+    until_refused(proxy).await;
+    assert!(
+        until_seen(watch, version).await.is_some(),
+        "{}",
+        proxy.log()
+    );
+}
+
+async fn until_refused(proxy: &Proxy) {
+    until(proxy, "a broken file was not refused", |policies| {
+        policies.contains("\"quarantined\"")
+    })
+    .await;
+}
+
+async fn until_accepted(proxy: &Proxy) {
+    until(proxy, "a whole file was not accepted", |policies| {
+        !policies.contains("\"quarantined\"")
+    })
+    .await;
+}
+
+async fn until(proxy: &Proxy, what: &str, is_so: impl Fn(&str) -> bool) {
+    let started = Instant::now();
+    loop {
+        let policies = proxy.admin("/api/policies").await.unwrap();
+        if is_so(&policies) {
+            return;
+        }
+        assert!(
+            started.elapsed() < RELOAD_MAX,
+            "{what}: {policies}\n{}",
+            proxy.log()
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// When the next answer of `version` came.
+async fn until_seen(watch: &RefCell<Watch>, version: Version) -> Option<Instant> {
+    *watch.borrow_mut() = Watch {
+        expected: Some(version),
+        seen: None,
+    };
+    let started = Instant::now();
+    while started.elapsed() < RELOAD_MAX {
+        if let Some(seen) = watch.borrow().seen {
+            return Some(seen);
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    None
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    A,
+    B,
+}
+
+impl Version {
+    fn stamp(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+}
+
+/// Looks at every answer.
+#[derive(Default)]
+struct Watch {
+    expected: Option<Version>,
+    seen: Option<Instant>,
+}
+
+impl Watch {
+    /// The hooks of one transaction stamp the same version.
+    fn inspect(&mut self, response: View<'_>) -> Result<(), String> {
+        let stamps = [
+            "Echo-X-Request-Version",
+            "Echo-X-Branch-Version",
+            "X-Response-Version",
+        ]
+        .map(|name| response.header(name));
+        let [Some(request), Some(branch), Some(answer)] = stamps else {
+            return Err(format!("a stamp is missing: {stamps:?}"));
+        };
+        if request != branch || branch != answer {
+            return Err(format!("two versions in one transaction: {stamps:?}"));
+        }
+        if self.seen.is_none()
+            && self
+                .expected
+                .is_some_and(|version| version.stamp() == answer)
+        {
+            self.seen = Some(Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// How a file comes to be another.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// As editors and installers do.
+    RenameOver,
+    /// As a careless script does.
+    InPlace,
+    /// As Kubernetes does with mounted configuration.
+    Symlink,
+}
+
+struct Files {
+    component: PathBuf,
+    config: PathBuf,
+}
+
+impl Files {
+    fn new(folder: &Path) -> Self {
+        let files = Self {
+            component: folder.join("header-rules.wasm"),
+            config: folder.join("header-rules.json"),
+        };
+        fs::copy(proxy::policy("header-rules").unwrap(), &files.component).unwrap();
+        files
+    }
+
+    fn write(&self, version: Version, way: Way) {
+        let stamp = version.stamp();
+        let rule =
+            |on: &str, name: &str| format!(r#"{{"on":"{on}","set":{{"{name}":"{stamp}"}}}}"#);
+        let rules = [
+            rule("request", "X-Request-Version"),
+            rule("branch", "X-Branch-Version"),
+            rule("response", "X-Response-Version"),
+        ];
+        let json = format!(r#"{{"rules":[{}]}}"#, rules.join(","));
+        match way {
+            Way::RenameOver => replace(&self.config, json.as_bytes()),
+            Way::InPlace => {
+                // Through a link it would be the link's file.
+                let is_link =
+                    fs::symlink_metadata(&self.config).is_ok_and(|meta| meta.is_symlink());
+                if is_link {
+                    replace(&self.config, json.as_bytes())
+                } else {
+                    fs::write(&self.config, json).unwrap()
+                }
+            }
+            Way::Symlink => {
+                let target = self.config.with_extension(stamp);
+                fs::write(&target, json).unwrap();
+                let link = self.config.with_extension("link");
+                symlink(&target, &link).unwrap();
+                fs::rename(&link, &self.config).unwrap();
+            }
+        }
+    }
+}
+
+fn replace(file: &Path, bytes: &[u8]) {
+    let fresh = file.with_extension("new");
+    fs::write(&fresh, bytes).unwrap();
+    fs::rename(&fresh, file).unwrap();
+}
