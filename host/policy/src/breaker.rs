@@ -68,14 +68,15 @@ impl Breaker {
         }
     }
 
-    pub(crate) fn failed(&self, permit: Permit) {
+    /// The length of the pause in milliseconds, if one begins.
+    pub(crate) fn failed(&self, permit: Permit) -> Option<u64> {
         match permit {
-            Permit::Trial => self.open(),
-            Permit::Ordinary if self.open_until_ms.load(Relaxed) != 0 => {} // began before it opened
+            Permit::Trial => Some(self.open()),
+            // It began before the circuit opened.
+            Permit::Ordinary if self.open_until_ms.load(Relaxed) != 0 => None,
             Permit::Ordinary => {
-                if self.failures.fetch_add(1, Relaxed) + 1 >= FAILURES_IN_A_ROW_MAX {
-                    self.open();
-                }
+                let failures = self.failures.fetch_add(1, Relaxed) + 1;
+                (failures >= FAILURES_IN_A_ROW_MAX).then(|| self.open())
             }
         }
     }
@@ -95,10 +96,11 @@ impl Breaker {
         }
     }
 
-    fn open(&self) {
-        self.open_until_ms
-            .store(self.now_ms() + self.pause_ms(), Relaxed);
+    fn open(&self) -> u64 {
+        let pause_ms = self.pause_ms();
+        self.open_until_ms.store(self.now_ms() + pause_ms, Relaxed);
         self.pauses.fetch_add(1, Relaxed);
+        pause_ms
     }
 
     fn pause_ms(&self) -> u64 {
@@ -120,7 +122,10 @@ mod tests {
 
     fn failed_often() -> Breaker {
         let breaker = Breaker::new();
-        (0..FAILURES_IN_A_ROW_MAX).for_each(|_| breaker.failed(Permit::Ordinary));
+        let opened: Vec<u64> = (0..FAILURES_IN_A_ROW_MAX)
+            .filter_map(|_| breaker.failed(Permit::Ordinary))
+            .collect();
+        assert_eq!(opened, [250]);
         breaker
     }
 
@@ -159,11 +164,8 @@ mod tests {
     fn each_failed_trial_doubles_the_pause_up_to_a_limit() {
         let breaker = failed_often();
         let pauses: Vec<u64> = (0..7)
-            .map(|_| {
-                breaker.failed(Permit::Trial);
-                breaker.pause_ms()
-            })
+            .filter_map(|_| breaker.failed(Permit::Trial))
             .collect();
-        assert_eq!(pauses, [1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000]);
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
     }
 }

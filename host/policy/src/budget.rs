@@ -10,17 +10,21 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Sleep, sleep};
 
-use crate::{fault::Fault, ticker::TICK};
+use crate::{
+    fault::Fault,
+    ticker::{TICK, Ticker},
+};
 
-/// What one call may use, in milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
+/// What one call may use, in milliseconds, and the clock that makes it yield.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget<'a> {
     pub(crate) cpu_ms_max: u64,
     pub(crate) wall_ms_max: u64,
+    pub(crate) ticker: &'a Ticker,
 }
 
-struct Meter<P, S> {
-    budget: Budget,
+struct Meter<'a, P, S> {
+    budget: Budget<'a>,
     /// Called at the first poll that does not end the call; what it returns is kept until the call ended.
     pending: Option<P>,
     slow_guard: Option<S>,
@@ -36,7 +40,7 @@ struct Meter<P, S> {
 ///
 /// Its second poll and those after it need a tokio runtime around them.
 pub(crate) async fn within<T, S>(
-    budget: Budget,
+    budget: Budget<'_>,
     pending: impl FnOnce() -> S,
     call: impl Future<Output = T>,
 ) -> Result<T, Fault> {
@@ -54,12 +58,13 @@ pub(crate) async fn within<T, S>(
     poll_fn(move |context| meter.poll(call.as_mut(), context)).await
 }
 
-impl<P: FnOnce() -> S, S> Meter<P, S> {
+impl<P: FnOnce() -> S, S> Meter<'_, P, S> {
     fn poll<F: Future>(
         &mut self,
         call: Pin<&mut F>,
         context: &mut Context<'_>,
     ) -> Poll<Result<F::Output, Fault>> {
+        self.budget.ticker.touch();
         self.polls = self.polls.saturating_add(1);
         let polled = if self.polls == 1 {
             self.first_poll(call, context)
@@ -81,6 +86,8 @@ impl<P: FnOnce() -> S, S> Meter<P, S> {
             return Poll::Ready(Err(Fault::Wall(self.budget.wall_ms_max)));
         }
         if self.polls == 1 {
+            // The timer belongs to the runtime of the second poll; see that there is one.
+            context.waker().wake_by_ref();
             return Poll::Pending;
         }
         // A guest that spins is polled each tick; one that waits needs something to wake it.
@@ -141,11 +148,17 @@ mod tests {
         }
     }
 
+    /// Ends with its engine, which is gone at once: these calls yield by themselves.
+    fn ticker() -> Ticker {
+        Ticker::start(&wasmtime::Engine::default()).unwrap()
+    }
+
     #[tokio::test]
     async fn what_spins_ends_at_its_cpu_budget() {
         let budget = Budget {
             cpu_ms_max: 20,
             wall_ms_max: 60_000,
+            ticker: &ticker(),
         };
         let cpu = thread_cpu();
         assert_eq!(within(budget, || (), spin(TICK)).await, Err(Fault::Cpu(20)));
@@ -157,6 +170,7 @@ mod tests {
         let budget = Budget {
             cpu_ms_max: 20,
             wall_ms_max: 30,
+            ticker: &ticker(),
         };
         assert_eq!(
             within(budget, || (), std::future::pending::<()>()).await,
@@ -169,7 +183,11 @@ mod tests {
         let budget = Budget {
             cpu_ms_max: 20,
             wall_ms_max: 1_000,
+            ticker: &ticker(),
         };
-        assert_eq!(within(budget, || (), async { 7 }).await, Ok(7));
+        assert_eq!(
+            within(budget, || panic!("it did not wait"), async { 7 }).await,
+            Ok(7)
+        );
     }
 }

@@ -7,7 +7,7 @@ use wasmtime::{Engine, component::Component};
 use crate::{context::HookName, runner::HookSet};
 
 /// The contract's package and the version that this host speaks.
-const PACKAGE: &str = "hookswitch:policy";
+pub(crate) const PACKAGE: &str = "hookswitch:policy";
 /// Compatible versions of the contract begin so: 0.1.0 and what only adds to it.
 const VERSIONS: &str = "0.1.";
 /// The version whose interfaces are linked.

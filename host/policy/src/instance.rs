@@ -16,7 +16,7 @@ use crate::{
         types,
     },
     context::{Hook, HookName, Summary},
-    contract::{Exports, Lifecycle},
+    contract::{Exports, Lifecycle, PACKAGE, VERSION},
     fault::Fault,
     imports::{self, State},
     journal::Journal,
@@ -295,9 +295,8 @@ impl Indices {
             ($hook:ident, $name:literal) => {
                 match &self.$hook {
                     Some(indices) => {
-                        Some(indices.load(&mut *store, instance).map_err(|error| {
-                            not_made(concat!($name, " has the wrong type"), &error)
-                        })?)
+                        let loaded = indices.load(&mut *store, instance);
+                        Some(loaded.map_err(|error| wrong_type($name, &error))?)
                     }
                     None => None,
                 }
@@ -320,6 +319,13 @@ fn guest<G>(guest: &Option<G>) -> wasmtime::Result<&G> {
     guest
         .as_ref()
         .ok_or_else(|| wasmtime::format_err!("the policy does not export this hook"))
+}
+
+fn wrong_type(interface: &str, error: &wasmtime::Error) -> Fault {
+    let reason = error.root_cause();
+    Fault::Instance(format!(
+        "{interface} has another type than in {PACKAGE}@{VERSION} ({reason}); build it against that version"
+    ))
 }
 
 fn not_made(what: &str, error: &wasmtime::Error) -> Fault {

@@ -35,6 +35,8 @@ pub(crate) enum LoadError {
     Config { path: PathBuf, reason: String },
     #[error("{path} is no component, or half of one: {reason}")]
     Compile { path: PathBuf, reason: String },
+    #[error("{path} is no WebAssembly")]
+    NoWasm { path: PathBuf },
     #[error("{path} is a core module, not a component; wrap it with `wasm-tools component new`")]
     CoreModule { path: PathBuf },
     #[error(transparent)]
@@ -42,7 +44,7 @@ pub(crate) enum LoadError {
     #[error("it cannot be linked: {0}")]
     Link(String),
     #[error("{0}")]
-    SelfTest(Fault),
+    SelfTest(String),
 }
 
 /// A policy's files as they are now.
@@ -106,9 +108,16 @@ pub(crate) fn version(
         .slow_lane()
         .handle()
         .block_on(version.self_test())
-        .map_err(LoadError::SelfTest)?;
+        .map_err(not_fit)?;
     reached(State::Configured);
     Ok(version)
+}
+
+fn not_fit(fault: Fault) -> LoadError {
+    match fault {
+        Fault::Instance(reason) => LoadError::SelfTest(reason),
+        other => LoadError::SelfTest(other.to_string()),
+    }
 }
 
 fn compile(engine: &Engine, path: &Path, files: &Files) -> Result<Component, LoadError> {
@@ -118,6 +127,11 @@ fn compile(engine: &Engine, path: &Path, files: &Files) -> Result<Component, Loa
         .and_then(|cache| cache.load(engine.wasm(), digest))
     {
         return Ok(component);
+    }
+    if !files.component.starts_with(b"\0asm") {
+        return Err(LoadError::NoWasm {
+            path: path.to_owned(),
+        });
     }
     if is_core_module(&files.component) {
         return Err(LoadError::CoreModule {

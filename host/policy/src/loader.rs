@@ -32,6 +32,7 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Loader {
     shared: Arc<Shared>,
     seen: Vec<Seen>,
+    watch: Watch,
     rescanned: Instant,
 }
 
@@ -63,20 +64,24 @@ enum Cause {
 }
 
 impl Loader {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, signals: Sender<Signal>) -> Self {
         let seen = shared.entries.iter().map(|_| Seen::default()).collect();
         Self {
             shared,
             seen,
+            watch: Watch::start(signals),
             rescanned: Instant::now(),
         }
     }
 
-    /// Loads all policies as generation 1.
+    /// Loads all policies as generation 1. The watch begins first, so that no change goes unseen.
     pub(crate) fn start(&mut self) -> Result<(), StartError> {
-        let (mut versions, mut faults) = (Vec::new(), Vec::new());
         for (entry, seen) in self.shared.entries.iter().zip(&mut self.seen) {
             seen.look(entry.policy.spec());
+        }
+        self.follow();
+        let (mut versions, mut faults) = (Vec::new(), Vec::new());
+        for entry in &self.shared.entries {
             let loaded =
                 Files::read(&entry.policy).and_then(|files| load(&self.shared, entry, files, 1));
             match loaded {
@@ -98,22 +103,15 @@ impl Loader {
     }
 
     /// Until it is told to stop.
-    pub(crate) fn run(&mut self, signals: Sender<Signal>, received: &Receiver<Signal>) {
+    pub(crate) fn run(&mut self, received: &Receiver<Signal>) {
         engine::lower_priority();
-        let mut watch = Watch::start(signals);
-        watch.follow(self.seen.iter().map(|seen| &seen.trail));
-        // What changed before the watch began would be told by nobody.
-        let mut changed = self.reload(Cause::Told, |_| true);
         loop {
-            if changed {
-                watch.follow(self.seen.iter().map(|seen| &seen.trail));
-            }
             let interval = if self.drain() {
                 DRAIN_INTERVAL
             } else {
                 RESCAN_INTERVAL
             };
-            changed = match received.recv_timeout(interval) {
+            let mut changed = match received.recv_timeout(interval) {
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Rescan) => {
                     self.seen.iter_mut().for_each(Seen::forget);
@@ -128,7 +126,14 @@ impl Loader {
                 self.rescanned = Instant::now();
                 changed |= self.reload(Cause::Found, |_| true);
             }
+            if changed {
+                self.follow();
+            }
         }
+    }
+
+    fn follow(&mut self) {
+        self.watch.follow(self.seen.iter().map(|seen| &seen.trail));
     }
 
     /// Gives up what nobody holds; says whether something is still held.
@@ -216,12 +221,13 @@ impl Seen {
         self.refused = None;
     }
 
-    /// Are the files to be read? What was told is read always: a clock's resolution may hide that the file is another one.
+    /// Are the files to be read? What was told is read even where the files look as before: a clock's resolution may hide a
+    /// change. What was refused is not, since one change is often told more than once.
     fn is_due(&mut self, spec: &PolicySpec, cause: Cause) -> bool {
         let now = stamps(spec);
         let is_settled = self.unsettled.as_ref() == Some(&now);
         let is_due = match cause {
-            Cause::Told => true,
+            Cause::Told => now != self.stamps || self.refused.is_none(),
             Cause::Found => now != self.stamps && is_settled,
         };
         if is_due {

@@ -77,13 +77,13 @@ impl Policies {
         let spawned = thread::Builder::new()
             .name("policy-loader".into())
             .spawn(move || {
-                let mut loader = Loader::new(theirs);
+                let mut loader = Loader::new(theirs, to_watch);
                 let loaded = loader.start();
                 let go_on = loaded.is_ok();
                 // An error says that the caller is gone, and with it the sender of signals.
                 let _ = started.send(loaded);
                 if go_on {
-                    loader.run(to_watch, &received);
+                    loader.run(&received);
                 }
             });
         let failed = |reason: String| StartError {

@@ -20,6 +20,10 @@ use crate::{
 /// Lines of the host about failures of one policy, each second.
 const FAULT_LINES_PER_SECOND_MAX: u32 = 5;
 
+/// Calls of a policy on the slow lane until others of it begin there, too: guests that spin seldom spin alone, and each would
+/// cost its worker a tick.
+const SLOW_CALLS_MAX: u32 = 4;
+
 /// Lives as long as the host.
 pub(crate) struct Policy {
     spec: PolicySpec,
@@ -110,9 +114,9 @@ impl Policy {
         self.in_flight.load(Relaxed)
     }
 
-    /// Is a call of it spinning or waiting somewhere? Then another had better not try its luck on a worker.
+    /// Do so many of its calls spin or wait that another had better not begin on a worker?
     pub(crate) fn is_slow(&self) -> bool {
-        self.slow.load(Relaxed) > 0
+        self.slow.load(Relaxed) >= SLOW_CALLS_MAX
     }
 
     pub(crate) fn slow(&self) -> Slow<'_> {
@@ -201,7 +205,15 @@ impl InFlight<'_> {
     pub(crate) fn ended(&self, fault: Option<&Fault>) {
         match fault.map_or(Health::Sound, Fault::health) {
             Health::Sound => self.policy.breaker.succeeded(self.permit),
-            Health::Broken => self.policy.breaker.failed(self.permit),
+            Health::Broken => {
+                if let Some(pause_ms) = self.policy.breaker.failed(self.permit) {
+                    tracing::warn!(
+                        policy = self.policy.name(),
+                        pause_ms,
+                        "policy keeps failing; it is not run for a while"
+                    );
+                }
+            }
             Health::NotRun => {}
         }
     }

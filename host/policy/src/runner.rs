@@ -42,8 +42,7 @@ impl Runner {
 
     /// Runs the chain of one hook. Takes some microseconds where no guest spins or waits, and about a millisecond at most.
     ///
-    /// While a call of one of these policies is on the slow lane, the run is not begun here: guests that spin seldom spin alone, and
-    /// each would cost its worker a tick.
+    /// While several calls of one of these policies are on the slow lane, the run does not begin here.
     pub fn run(&self, generation: &Arc<Generation>, run: Run) -> Progress {
         let is_slow = generation
             .chain(run.hook.name())

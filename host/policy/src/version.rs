@@ -133,6 +133,7 @@ impl Version {
         let budget = Budget {
             cpu_ms_max: limits.cpu_ms_max,
             wall_ms_max: limits.wall_ms_max,
+            ticker: self.engine.ticker(),
         };
         let slow = || {
             self.policy.tally(worker).slow();
@@ -163,7 +164,6 @@ impl Version {
     }
 
     async fn check_out(&self, worker: usize) -> Result<Instance, Fault> {
-        self.engine.ticker().touch();
         let ready = match self.policy.spec().isolation {
             Isolation::Reuse => self.lock_idle(worker).pop(),
             Isolation::Message => None,
@@ -179,6 +179,7 @@ impl Version {
         let budget = Budget {
             cpu_ms_max: ms_max,
             wall_ms_max: ms_max,
+            ticker: self.engine.ticker(),
         };
         let made = within(
             budget,

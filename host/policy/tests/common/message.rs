@@ -1,0 +1,105 @@
+//! A message that is a list of fields.
+
+use std::any::Any;
+
+use hookswitch_policy::context::{Content, EditError, Finished, Message};
+
+#[derive(Clone, Debug, Default)]
+pub struct Fields(pub Vec<(String, String)>);
+
+impl Fields {
+    pub fn boxed(self) -> Box<dyn Message> {
+        Box::new(self)
+    }
+}
+
+/// `name: value, name: value` of what came back.
+pub fn fields(finished: Finished) -> String {
+    let fields = finished
+        .message
+        .unwrap()
+        .into_any()
+        .downcast::<Fields>()
+        .unwrap();
+    fields
+        .0
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+pub fn check(name: &str) -> Result<(), EditError> {
+    if name == "Via" {
+        Err(EditError::Protected)
+    } else {
+        Ok(())
+    }
+}
+
+impl Message for Fields {
+    fn fork(&self) -> Box<dyn Message> {
+        self.clone().boxed()
+    }
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+    fn header(&self, name: &str) -> Option<String> {
+        self.header_values(name).into_iter().next()
+    }
+    fn header_values(&self, name: &str) -> Vec<String> {
+        self.0
+            .iter()
+            .filter(|(other, _)| other == name)
+            .map(|(_, value)| value.clone())
+            .collect()
+    }
+    fn header_bytes(&self, name: &str) -> Vec<Vec<u8>> {
+        self.header_values(name)
+            .into_iter()
+            .map(String::into_bytes)
+            .collect()
+    }
+    fn headers(&self) -> Vec<(String, String)> {
+        self.0.clone()
+    }
+    fn request_header(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn body(&self) -> Option<Content> {
+        None
+    }
+    fn set_header(&mut self, name: &str, values: &[String]) -> Result<(), EditError> {
+        check(name)?;
+        self.0.retain(|(other, _)| other != name);
+        values
+            .iter()
+            .try_for_each(|value| self.append_header(name, value))
+    }
+    fn prepend_header(&mut self, name: &str, value: &str) -> Result<(), EditError> {
+        check(name)?;
+        self.0.insert(0, (name.into(), value.into()));
+        Ok(())
+    }
+    fn append_header(&mut self, name: &str, value: &str) -> Result<(), EditError> {
+        check(name)?;
+        self.0.push((name.into(), value.into()));
+        Ok(())
+    }
+    fn remove_header(&mut self, name: &str) -> Result<(), EditError> {
+        self.0.retain(|(other, _)| other != name);
+        Ok(())
+    }
+    fn set_request_uri(&mut self, _: &str) -> Result<(), EditError> {
+        Ok(())
+    }
+    fn set_from(&mut self, _: Option<&str>, _: &str) -> Result<(), EditError> {
+        Ok(())
+    }
+    fn set_to(&mut self, _: Option<&str>, _: &str) -> Result<(), EditError> {
+        Ok(())
+    }
+    fn set_body(&mut self, _: Option<Content>) -> Result<(), EditError> {
+        Ok(())
+    }
+}

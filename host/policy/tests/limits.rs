@@ -1,0 +1,306 @@
+//! What a policy that misbehaves costs: its own message, and nothing of the others'.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Host, fields, guest::Guest, until};
+use hookswitch_policy::{
+    PolicySpec, Progress,
+    context::{Finished, Hook, Outcome},
+    spec::{FailureMode, Isolation},
+    status::{Circuit, PolicyStatus},
+};
+
+fn host(guest: Guest, change: impl Fn(&mut PolicySpec)) -> Host {
+    Host::start(&[("a", guest.build())], change).unwrap()
+}
+
+fn status(host: &Host) -> PolicyStatus {
+    host.policies.status().remove(0)
+}
+
+fn reason(finished: Finished) -> String {
+    match finished.outcome {
+        Outcome::Fault { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Stamps once for each call that its instance has served.
+const COUNT: &str = "(local $n i32) (local.set $n (call $count))
+    (loop $l (call $stamp) (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br_if $l (local.get $n))) (call $next)";
+
+#[test]
+fn an_instance_serves_many_messages() {
+    let host = host(Guest::new("a").request(COUNT), |_| {});
+    for _ in 0..2 {
+        fields(host.request());
+    }
+    assert_eq!(fields(host.request()), "X-Trail: a, X-Trail: a, X-Trail: a");
+    assert_eq!(status(&host).counters.instances_made, 1);
+}
+
+#[test]
+fn an_instance_for_each_message_remembers_nothing() {
+    let host = host(Guest::new("a").request(COUNT), |spec| {
+        spec.isolation = Isolation::Message
+    });
+    for _ in 0..3 {
+        assert_eq!(fields(host.request()), "X-Trail: a");
+    }
+    let counters = status(&host).counters;
+    assert_eq!(
+        (counters.instances_made, counters.instances_retired),
+        (4, 4),
+        "with the one of the self-test"
+    );
+}
+
+#[test]
+fn an_instance_is_given_up_after_a_thousand_calls() {
+    let host = host(
+        Guest::new("a").request("(drop (call $count)) (call $next)"),
+        |_| {},
+    );
+    for _ in 0..1_000 {
+        host.request();
+    }
+    let counters = status(&host).counters;
+    assert_eq!(
+        (counters.instances_made, counters.instances_retired),
+        (1, 1)
+    );
+    host.request();
+    assert_eq!(status(&host).counters.instances_made, 2);
+}
+
+#[test]
+fn an_instance_that_grew_is_given_up() {
+    let host = host(
+        Guest::new("a").request("(drop (memory.grow (i32.const 17))) (call $next)"),
+        |_| {},
+    );
+    host.request();
+    host.request();
+    assert_eq!(status(&host).counters.instances_retired, 2);
+}
+
+#[test]
+fn a_trap_costs_one_message_and_its_instance() {
+    let body =
+        "(if (i32.eq (call $count) (i32.const 2)) (then unreachable)) (call $stamp) (call $next)";
+    let host = host(Guest::new("a").request(body), |_| {});
+    assert_eq!(fields(host.request()), "X-Trail: a");
+    assert_eq!(
+        reason(host.request()),
+        "trapped: wasm trap: wasm `unreachable` instruction executed"
+    );
+    assert_eq!(fields(host.request()), "X-Trail: a");
+    let status = status(&host);
+    assert_eq!(
+        (
+            status.counters.traps,
+            status.counters.faults,
+            status.counters.instances_retired
+        ),
+        (1, 1, 1)
+    );
+    assert!(
+        status
+            .last_error
+            .unwrap()
+            .text
+            .starts_with("request-hook: trapped")
+    );
+    assert_eq!(status.circuit, Circuit::Closed);
+}
+
+#[test]
+fn a_reported_fault_keeps_the_instance() {
+    let host = host(Guest::new("a").request("(call $fault)"), |_| {});
+    for _ in 0..20 {
+        assert_eq!(reason(host.request()), "fault a: pbx");
+    }
+    let status = status(&host);
+    assert_eq!(
+        (
+            status.counters.reported,
+            status.counters.instances_made,
+            status.circuit
+        ),
+        (20, 1, Circuit::Closed)
+    );
+}
+
+#[test]
+fn a_loop_leaves_its_worker_at_the_next_tick_and_ends_at_its_cpu_budget() {
+    let host = host(
+        Guest::new("a").request("(call $spin) unreachable"),
+        |spec| spec.limits.wall_ms_max = 10_000,
+    );
+    let given = host.given(Hook::Request);
+    let Progress::Pending(pending) = host.runner.run(&host.policies.current(), given) else {
+        panic!("it ended")
+    };
+    let (done, result) = mpsc::channel();
+    host.engine
+        .slow_lane()
+        .spawn(pending, move |finished| done.send(finished).unwrap());
+    let finished = result.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(reason(finished), "ran longer than cpu-ms-max = 50");
+    let status = status(&host);
+    assert_eq!(
+        (
+            status.counters.timeouts,
+            status.counters.slow,
+            status.in_flight
+        ),
+        (1, 1, 0)
+    );
+}
+
+#[test]
+fn a_loop_goes_on_being_preempted_after_an_idle_time() {
+    let host = host(Guest::new("a").request("(call $spin) unreachable"), |_| {});
+    thread::sleep(Duration::from_millis(300));
+    assert!(matches!(
+        host.runner
+            .run(&host.policies.current(), host.given(Hook::Request)),
+        Progress::Pending(_)
+    ));
+}
+
+#[test]
+fn what_waits_ends_at_its_wall_clock_limit() {
+    let host = host(
+        Guest::new("a")
+            .sleeps()
+            .request("(call $sleep) (call $next)"),
+        |spec| spec.limits.wall_ms_max = 50,
+    );
+    let began = Instant::now();
+    assert_eq!(
+        reason(host.request()),
+        "did not return within wall-ms-max = 50"
+    );
+    assert!(began.elapsed() >= Duration::from_millis(50));
+}
+
+#[test]
+fn memory_has_a_limit() {
+    let host = host(Guest::new("a").request("(call $eat) unreachable"), |spec| {
+        spec.limits.memory_bytes_max = 4 << 20
+    });
+    assert_eq!(
+        reason(host.request()),
+        "needs more memory than memory-bytes-max = 4194304"
+    );
+    assert_eq!(status(&host).counters.memory, 1);
+}
+
+#[test]
+fn beyond_the_limit_in_flight_the_failure_mode_applies_at_once() {
+    let host = host(
+        Guest::new("a")
+            .sleeps()
+            .request("(call $sleep) (call $next)"),
+        |spec| {
+            spec.limits.hooks_in_flight_max = 2;
+        },
+    );
+    let generation = host.policies.current();
+    let begin = || host.runner.run(&generation, host.given(Hook::Request));
+    let waiting = [begin(), begin()];
+    assert!(
+        waiting
+            .iter()
+            .all(|progress| matches!(progress, Progress::Pending(_)))
+    );
+    assert_eq!(status(&host).in_flight, 2);
+    let Progress::Done(finished) = begin() else {
+        panic!("it waits")
+    };
+    assert_eq!(
+        reason(finished),
+        "more than hooks-in-flight-max = 2 at once"
+    );
+    drop(waiting);
+    assert_eq!(status(&host).in_flight, 0);
+}
+
+#[test]
+fn failures_in_a_row_open_the_circuit_and_a_sound_trial_closes_it() {
+    // Sound while the request is in a dialog: parameter 10.
+    let body = "(if (i32.eqz (local.get 10)) (then unreachable)) (call $next)";
+    let host = host(Guest::new("a").request(body), |spec| {
+        spec.failure.in_dialog = FailureMode::Closed
+    });
+    let in_dialog = || {
+        let mut given = host.given(Hook::Request);
+        given.summary.in_dialog = true;
+        host.run(given).outcome
+    };
+    for _ in 0..10 {
+        assert!(reason(host.request()).starts_with("trapped"));
+    }
+    assert_eq!(status(&host).circuit, Circuit::Open);
+    assert_eq!(
+        reason(host.request()),
+        "not run: it failed too often in a row"
+    );
+    until("a trial", || in_dialog() == Outcome::Continue);
+    assert_eq!(status(&host).circuit, Circuit::Closed);
+    assert_eq!(status(&host).counters.traps, 10);
+}
+
+#[test]
+fn fifty_loops_at_once_leave_the_worker_to_the_others() {
+    let spinning = Guest::new("spinning")
+        .request("(call $spin) unreachable")
+        .build();
+    let sound = Guest::new("sound")
+        .hook("register-hook", "(call $next)")
+        .build();
+    let host = Host::start(&[("spinning", spinning), ("sound", sound)], |_| {}).unwrap();
+    let (done, results) = mpsc::channel();
+    let generation = host.policies.current();
+    let mut begun_here = 0;
+    for _ in 0..50 {
+        let began = Instant::now();
+        let Progress::Pending(pending) = host.runner.run(&generation, host.given(Hook::Request))
+        else {
+            panic!("it ended")
+        };
+        begun_here += u32::from(began.elapsed() > Duration::from_micros(100));
+        let done = done.clone();
+        host.engine
+            .slow_lane()
+            .spawn(pending, move |finished| done.send(finished).unwrap());
+    }
+    assert!(begun_here < 25, "{begun_here} of 50 kept the worker");
+    assert!(matches!(
+        host.runner.run(&generation, host.given(Hook::Register)),
+        Progress::Done(_)
+    ));
+    for _ in 0..50 {
+        let reason = reason(results.recv_timeout(Duration::from_secs(20)).unwrap());
+        assert!(reason.contains("-ms-max"), "{reason}");
+    }
+    assert_eq!(host.policies.status()[0].in_flight, 0);
+}
+
+#[test]
+fn the_log_has_a_rate() {
+    let body = "(local $n i32) (local.set $n (i32.const 500))
+        (loop $l (call $say) (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br_if $l (local.get $n))) (call $next)";
+    let host = host(Guest::new("a").request(body), |_| {});
+    host.request();
+    let dropped = status(&host).counters.log_lines_dropped;
+    assert!((300..=400).contains(&dropped), "{dropped}");
+}
