@@ -91,13 +91,16 @@ fn all_faults_are_told_at_once() {
 
 #[test]
 fn what_is_no_toml_says_where() {
-    check("[server\n", expect![[r#"
+    check(
+        "[server\n",
+        expect![[r#"
         1 fault in the configuration
           not TOML: TOML parse error at line 1, column 8
             |
           1 | [server
             |        ^
-          unclosed table, expected `]`; mend the syntax there"#]]);
+          unclosed table, expected `]`; mend the syntax there"#]],
+    );
 }
 
 #[test]
