@@ -44,6 +44,7 @@ series! {
         ConnectionsSlow = "connections_slow_closed", "Connections closed since their reader was too slow";
         Congested = "mailbox_full", "Times that a mailbox of another worker was full";
         PoliciesSlow = "hooks_slow", "Hooks that did not end in their first poll";
+        Panics = "panics", "Messages lost to a fault of ours";
         CaptureDropped = "capture_dropped", "Messages that the capture had no room for";
     }
 }

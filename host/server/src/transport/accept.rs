@@ -44,22 +44,19 @@ pub(crate) struct Door {
 /// Accepts until the worker stops it.
 pub(crate) async fn accept(listener: TcpListener, door: Rc<Door>) {
     loop {
-        // While all are taken, newcomers wait in the kernel.
-        let Ok(permit) = Arc::clone(&door.handshakes).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, peer)) => drop(tokio::task::spawn_local(admit(
-                stream,
-                peer,
-                Rc::clone(&door),
-                permit,
-            ))),
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(listener = &*door.name, %error, "cannot accept");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-        }
+        };
+        // While all are taken, further newcomers wait in the kernel.
+        let Ok(permit) = Arc::clone(&door.handshakes).acquire_owned().await else {
+            return;
+        };
+        tokio::task::spawn_local(admit(stream, peer, Rc::clone(&door), permit));
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -132,13 +133,27 @@ impl Worker {
 
     /// One input, then every output, then the inputs that came of them.
     pub(crate) fn handle(&mut self, input: Input) {
-        self.proxy.handle(Instant::now(), input);
-        self.drain();
+        self.guard(|worker| {
+            worker.proxy.handle(Instant::now(), input);
+            worker.drain();
+        });
     }
 
     fn tick(&mut self) {
-        self.proxy.handle_timeout(Instant::now());
-        self.drain();
+        self.guard(|worker| {
+            worker.proxy.handle_timeout(Instant::now());
+            worker.drain();
+        });
+    }
+
+    /// A fault of ours must cost the message that brought it up, and not the task that reads everybody's messages.
+    fn guard(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.metrics.count(Count::Panics);
+            tracing::error!(
+                "a message was lost to a fault of ours; please report what stands above"
+            );
+        }
     }
 
     fn drain(&mut self) {

@@ -85,8 +85,10 @@ pub(super) async fn late_verdicts(
 ) {
     while let Some(verdict) = late.recv().await {
         let mut worker = worker.borrow_mut();
-        worker.decided(verdict);
-        worker.drain();
+        worker.guard(|worker| {
+            worker.decided(verdict);
+            worker.drain();
+        });
     }
 }
 

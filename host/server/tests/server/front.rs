@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::version;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
@@ -155,5 +157,21 @@ async fn a_reader_that_does_not_read_costs_its_own_connection_alone() {
     quick.socket.send(Message::text("\r\n\r\n")).await.unwrap();
     assert_eq!(quick.next().await.unwrap(), Message::text("\r\n"));
     drop(slow);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn tls_1_2_and_ipv6_are_spoken() {
+    let six = "[[listener]]\nname = \"six\"\ntransport = \"ws\"\naddress = \"[::1]:0\"\n";
+    let scene = Scene::start("", six).await;
+    for version in [&version::TLS12, &version::TLS13] {
+        let stream = scene.tls_of(&[version]).await;
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        assert_eq!(get(stream, "/", "").await.0, "HTTP/1.1 200 OK");
+    }
+    let stream = TcpStream::connect(scene.address("six")).await.unwrap();
+    let sip = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n";
+    let (line, _) = get(stream, "/", &format!("{UPGRADE}{sip}")).await;
+    assert_eq!(line, "HTTP/1.1 101 Switching Protocols");
     scene.end().await;
 }

@@ -6,6 +6,7 @@ mod admin;
 mod calls;
 mod capture;
 mod client;
+mod command;
 mod front;
 mod scene;
 mod workers;

@@ -18,7 +18,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore,
+        ClientConfig, DEFAULT_VERSIONS, RootCertStore, SupportedProtocolVersion,
         crypto::aws_lc_rs,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
@@ -84,12 +84,20 @@ impl Scene {
 
     /// TLS to the listener `wss`, trusting the certificate that the server made for itself.
     pub(crate) async fn tls(&self) -> TlsStream<TcpStream> {
+        self.tls_of(DEFAULT_VERSIONS).await
+    }
+
+    /// The same with these versions alone.
+    pub(crate) async fn tls_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         let certificate =
             CertificateDer::from_pem_file(self.folder.join("state/cert.pem")).unwrap();
         roots.add(certificate).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();

@@ -1,0 +1,125 @@
+//! The command as an operator runs it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output},
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn hookswitch(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookswitch"));
+    command.args(args).current_dir(folder);
+    command
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("hookswitch-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn text(output: &Output) -> String {
+    let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8(both).unwrap()
+}
+
+#[test]
+fn a_configuration_is_checked_without_serving() {
+    let folder = folder("check");
+    std::fs::write(folder.join("good.toml"), "[server]\nworkers = 1\n").unwrap();
+    std::fs::write(
+        folder.join("bad.toml"),
+        "[server]\nworkers = 0\n[log]\nformat = \"x\"\n",
+    )
+    .unwrap();
+    let good = hookswitch(&folder, &["check", "good.toml"])
+        .output()
+        .unwrap();
+    assert!(good.status.success(), "{}", text(&good));
+    let bad = hookswitch(&folder, &["check", "bad.toml"])
+        .output()
+        .unwrap();
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(
+        text(&bad).contains("2 faults") && text(&bad).contains("server.workers: 0 is out of range"),
+        "{}",
+        text(&bad)
+    );
+    let nothing = hookswitch(&folder, &["serve"]).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2));
+    let version = hookswitch(&folder, &["--version"]).output().unwrap();
+    assert_eq!(
+        text(&version),
+        format!("hookswitch {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_key() {
+    let folder = folder("taken");
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = format!(
+        "[server]\nstate_dir = \"state\"\n[[listener]]\nname = \"udp\"\ntransport = \"udp\"\naddress = \"{address}\"\n[admin]\nenabled = false\n"
+    );
+    std::fs::write(folder.join("a.toml"), config).unwrap();
+    let output = hookswitch(&folder, &["run", "a.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output).contains("listener[0].address: cannot bind"),
+        "{}",
+        text(&output)
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_signal_ends_it_well() {
+    let folder = folder("signal");
+    let config = "[server]\nstate_dir = \"state\"\n[[listener]]\nname = \"udp\"\ntransport = \"udp\"\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n";
+    std::fs::write(folder.join("a.toml"), config).unwrap();
+    let mut process = hookswitch(&folder, &["run", "a.toml", "--ready-file", "ready"])
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while !folder.join("ready").exists() {
+        assert!(started.elapsed() < PATIENCE && process.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let ready: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("ready")).unwrap()).unwrap();
+    let port = |text: &serde_json::Value| {
+        text.as_str()
+            .unwrap()
+            .rsplit_once(':')
+            .unwrap()
+            .1
+            .parse::<u16>()
+            .unwrap()
+    };
+    assert!(port(&ready["listeners"]["udp"]) > 0 && port(&ready["admin"]) > 0);
+    let told = Command::new("kill")
+        .arg(process.id().to_string())
+        .status()
+        .unwrap();
+    assert!(told.success());
+    assert!(end(&mut process).success());
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn end(process: &mut Child) -> std::process::ExitStatus {
+    let told = Instant::now();
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status;
+        }
+        if told.elapsed() > PATIENCE {
+            process.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
