@@ -131,6 +131,11 @@ impl Names {
         }
     }
 
+    /// Is its host one of the domains by name?
+    pub(super) fn is_domain(&self, uri: &SipUri<'_>) -> bool {
+        self.domains.iter().any(|domain| domain.host.is(uri.host))
+    }
+
     /// Empty where all domains are one.
     fn domain_of(&self, uri: &SipUri<'_>) -> Option<&str> {
         let Some(first) = self.domains.first() else {

@@ -216,10 +216,11 @@ impl Proxy {
         Checked::Request(dialog)
     }
 
-    /// A keep-alive or a probe: our address, and no user.
+    /// A keep-alive or a probe: our address or domain, and no user (RFC 3261 §11).
     fn is_for_us(&self, request: &Message) -> bool {
         let uri = request.request_uri().and_then(SipUri::from_text);
-        uri.is_some_and(|uri| uri.user.is_none() && self.names.is_ours(&uri))
+        let is_us = |uri: &SipUri<'_>| self.names.is_ours(uri) || self.names.is_domain(uri);
+        uri.is_some_and(|uri| uri.user.is_none() && is_us(&uri))
             && !request.contains(HeaderName::Route)
     }
 
