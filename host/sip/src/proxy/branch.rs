@@ -118,6 +118,23 @@ impl Branch {
         self.request.method() == Some(crate::message::Method::Invite)
     }
 
+    /// Puts a response behind those that wait. Says whether one was dropped for it: a provisional one before a final one, which may
+    /// never come again.
+    pub(super) fn enqueue(&mut self, response: Message, queued_max: usize) -> bool {
+        let is_provisional = |response: &Message| response.status().is_some_and(|s| s < 200);
+        if self.queue.len() < queued_max {
+            self.queue.push_back(response);
+            return false;
+        }
+        if !is_provisional(&response) {
+            let spare = self.queue.iter().rposition(is_provisional);
+            if spare.and_then(|at| self.queue.remove(at)).is_some() {
+                self.queue.push_back(response);
+            }
+        }
+        true
+    }
+
     /// Begins its machine.
     pub(super) fn start(&mut self) -> &'static [Action] {
         let reliability = Reliability::from(self.candidate.place.transport);

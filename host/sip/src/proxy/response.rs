@@ -40,10 +40,10 @@ impl Proxy {
             return self.take_response(id, response);
         }
         // In order: the one before it is still being asked about.
-        if branch.queue.len() >= queued_max {
-            return self.dropped(DropCause::Overload);
+        let crowded_out = branch.enqueue(response, queued_max);
+        if crowded_out {
+            self.dropped(DropCause::Overload);
         }
-        branch.queue.push_back(response);
     }
 
     /// Runs the client's table.
