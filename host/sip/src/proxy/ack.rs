@@ -7,8 +7,10 @@ use super::{
     asks::Waiting,
     dialog::{InDialog, call_key},
     forward::{carries_session, next_max_forwards},
+    ids::CallKey,
     io::{Direction, DropCause, MediaVerdict, Output, SdpRole, StoreOp, StoreReply},
     place::{Place, leg_of},
+    relay::without_body,
     seal,
     server_tx::{ServerEvent, ServerMachine},
     via::ViaBranch,
@@ -29,6 +31,8 @@ pub(super) struct PendingAck {
     /// Of our Via; a retransmission gets the same.
     number: u64,
     place: Option<Place>,
+    /// Held while it waits: later requests of the dialog come after it.
+    gate: Option<(CallKey, Direction)>,
 }
 
 impl Proxy {
@@ -57,6 +61,7 @@ impl Proxy {
                     side: flow.side,
                     number,
                     place: None,
+                    gate: None,
                 });
             }
             Ok(_) | Err(_) => self.dropped(DropCause::StrayAck),
@@ -74,9 +79,10 @@ impl Proxy {
         hasher.finish()
     }
 
-    fn find_hop(&mut self, ack: PendingAck) {
+    fn find_hop(&mut self, mut ack: PendingAck) {
         match *ack.dialog.token.to(ack.dialog.direction) {
             End::Session { key, .. } => {
+                self.hold_ack_gate(&mut ack);
                 self.ask_store(Waiting::AckSession(Box::new(ack)), StoreOp::Session { key });
             }
             end @ End::Hop { .. } => {
@@ -97,11 +103,21 @@ impl Proxy {
         });
     }
 
+    fn hold_ack_gate(&mut self, ack: &mut PendingAck) {
+        if ack.gate.is_none() {
+            let InDialog { token, direction } = ack.dialog;
+            let call = call_key(&self.chance, &ack.message, direction, token.passage);
+            ack.gate = Some((call, direction));
+            self.gates.hold((call, direction));
+        }
+    }
+
     /// A late offer's answer rides in the ACK.
-    fn ask_ack_media(&mut self, ack: PendingAck) {
+    fn ask_ack_media(&mut self, mut ack: PendingAck) {
         if !carries_session(&ack.message) {
             return self.forward_ack(ack);
         }
+        self.hold_ack_gate(&mut ack);
         let InDialog { token, direction } = ack.dialog;
         let (here, there) = (
             leg_of(ack.side),
@@ -132,12 +148,15 @@ impl Proxy {
 
     pub(super) fn on_ack_media(&mut self, mut ack: PendingAck, verdict: MediaVerdict) {
         match verdict {
-            MediaVerdict::Unchanged | MediaVerdict::Refuse { .. } => self.forward_ack(ack),
-            MediaVerdict::Replace(sdp) => match ack.message.set_body(sdp, None) {
-                Ok(()) => self.forward_ack(ack),
-                Err(_) => self.dropped(DropCause::StrayAck),
-            },
+            MediaVerdict::Unchanged => {}
+            MediaVerdict::Refuse { .. } => without_body(&mut ack.message),
+            MediaVerdict::Replace(sdp) => {
+                if ack.message.set_body(sdp, None).is_err() {
+                    without_body(&mut ack.message);
+                }
+            }
         }
+        self.forward_ack(ack);
     }
 
     fn forward_ack(&mut self, ack: PendingAck) {
@@ -147,11 +166,18 @@ impl Proxy {
             side: _,
             number,
             place,
+            gate,
         } = ack;
-        let Some(place) = place else { return };
-        match self.seal_ack(&mut message, dialog, number, &place) {
-            Ok(()) => self.send(place.to, message.to_bytes()),
-            Err(_) => self.dropped(DropCause::StrayAck),
+        let sealed = place.map(|place| {
+            let sealed = self.seal_ack(&mut message, dialog, number, &place);
+            sealed.map(|()| place.to)
+        });
+        match sealed {
+            Some(Ok(to)) => self.send(to, message.to_bytes()),
+            Some(Err(_)) | None => self.dropped(DropCause::StrayAck),
+        }
+        if let Some(gate) = gate {
+            self.release_gate(gate);
         }
     }
 

@@ -387,7 +387,7 @@ pub enum MediaVerdict {
     Unchanged,
     /// Leaves with this body.
     Replace(Bytes),
-    /// The request gets this answer; a response becomes this one.
+    /// A request gets this answer; a response, or an ACK, passes without its body, since a call that was answered cannot fail any more.
     Refuse {
         /// 488, 500, …
         status: u16,

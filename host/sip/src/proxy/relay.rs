@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{
     Proxy,
     asks::Waiting,
@@ -141,12 +143,17 @@ impl Proxy {
         };
         match verdict {
             MediaVerdict::Unchanged => self.deliver(id, &response),
-            MediaVerdict::Replace(sdp) => match response.set_body(sdp, None) {
-                Ok(()) => self.deliver(id, &response),
-                Err(_) => self.next_response(id),
-            },
-            // An answered call cannot be turned into a failure: it is passed on, and media has nothing to do with it.
-            MediaVerdict::Refuse { .. } => self.deliver(id, &response),
+            MediaVerdict::Replace(sdp) => {
+                if response.set_body(sdp, None).is_err() {
+                    without_body(&mut response);
+                }
+                self.deliver(id, &response);
+            }
+            // An answered call cannot be turned into a failure. Without a description the caller ends it as its own stack does.
+            MediaVerdict::Refuse { .. } => {
+                without_body(&mut response);
+                self.deliver(id, &response);
+            }
         }
     }
 
@@ -191,6 +198,12 @@ impl Proxy {
         }
         self.end(tx, status, Cause::Forwarded, String::new(), upstream);
     }
+}
+
+/// What media does not handle reaches nobody.
+pub(super) fn without_body(message: &mut Message) {
+    let set = message.set_body(Bytes::new(), None);
+    debug_assert!(set.is_ok(), "a message can do without its body");
 }
 
 pub(super) fn reverse(direction: Direction) -> Direction {
