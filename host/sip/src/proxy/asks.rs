@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    Proxy, Timeout,
+    Proxy,
     ack::PendingAck,
     best::Failure,
     branch::BranchPhase,
@@ -208,8 +208,7 @@ impl Proxy {
                 );
             }
             Verdict::Discard => {
-                self.end(id, 0, Cause::Discarded, String::new(), None);
-                self.start(self.config.timing.t1 * 64, Timeout::Discarded(id));
+                self.end_silently(id, Cause::Discarded, String::new());
             }
             Verdict::Fault { reason } => {
                 self.reply(id, Reply::new(500, Cause::PolicyFault).detail(reason))

@@ -48,7 +48,7 @@ impl Proxy {
         };
         match tx.phase {
             Phase::Cancelled | Phase::Over => return,
-            Phase::Queued | Phase::Working => tx.phase = Phase::Cancelled,
+            Phase::Queued | Phase::Working | Phase::Settling => tx.phase = Phase::Cancelled,
         }
         tx.plan.stages.clear();
         tx.plan.resolving.clear();

@@ -154,7 +154,10 @@ impl Proxy {
             return;
         }
         self.cancel_branch(id, &[]);
-        self.decide_own(id, 408, Cause::Timeout, detail);
+        // RFC 4320 §4.2: 408 is not for the other methods, but whoever still waits is told something.
+        let is_invite = self.branches.get(&id).is_some_and(Branch::is_invite);
+        let status = if is_invite { 408 } else { 504 };
+        self.decide_own(id, status, Cause::Timeout, detail);
     }
 
     /// A branch came to its end without a 2xx, by our own judgement.
@@ -188,12 +191,16 @@ impl Proxy {
         let Some(branch) = self.branches.get_mut(&id) else {
             return;
         };
+        let tx_id = branch.tx;
         if branch.phase == BranchPhase::Decided {
-            return;
+            // It was given up before; now it is over.
+            return self.stage_may_be_over(tx_id);
         }
         branch.phase = BranchPhase::Decided;
-        self.by_destination.remove(&branch.candidate.place.to, id);
-        let tx_id = branch.tx;
+        // Whoever was cancelled is still waited for, and news of its flow matter.
+        if !(branch.is_invite() && branch.is_proceeding()) {
+            self.by_destination.remove(&branch.candidate.place.to, id);
+        }
         let is_silent = failure.response.is_none() || failure.status == 503;
         let next_member = branch.candidate.place.next_member().filter(|_| is_silent);
         let retry = next_member.map(|place| Candidate {

@@ -94,7 +94,7 @@ impl Proxy {
         self.forget_if_done(id);
     }
 
-    pub(super) fn on_discarded(&mut self, id: TxId) {
+    pub(super) fn on_silent(&mut self, id: TxId) {
         let Some(tx) = self.servers.get_mut(&id) else {
             return;
         };

@@ -64,6 +64,8 @@ pub(super) enum Phase {
     Queued,
     /// Before its first branch, between stages, or with branches that work.
     Working,
+    /// Every stage failed, but a branch that was cancelled has not ended: its 2xx may be on its way.
+    Settling,
     /// The client took it back: what branches say no longer matters, but for a 2xx.
     Cancelled,
     /// A final response was handed down, or there never will be one.

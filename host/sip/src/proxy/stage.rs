@@ -1,7 +1,7 @@
 //! From one stage to the next: a stage that failed, `on-failure`, the best response (RFC 3261 §16.7 items 4 to 6).
 
 use super::{
-    Proxy,
+    Proxy, Timeout,
     asks::Waiting,
     best::Failure,
     branch::BranchPhase,
@@ -42,17 +42,40 @@ impl Proxy {
         }
         match tx.phase {
             Phase::Queued | Phase::Over => {}
+            Phase::Settling | Phase::Cancelled if self.may_still_succeed(id) => {}
+            Phase::Settling => self.on_failed(id),
             Phase::Cancelled => self.reply(id, Reply::new(487, Cause::Cancelled)),
             Phase::Working if tx.best.is_global() => self.on_failed(id),
             Phase::Working => self.next_stage(id),
         }
     }
 
+    /// A branch that was given up and cancelled may have sent a 2xx that crosses our CANCEL: its final response is waited for, 64*T1
+    /// at most (RFC 3261 §9.1, §16.8), before the client is told of a failure.
+    fn may_still_succeed(&self, id: TxId) -> bool {
+        let Some(tx) = self.servers.get(&id) else {
+            return false;
+        };
+        let branches = tx.branches.iter().filter_map(|id| self.branches.get(id));
+        branches
+            .filter(|branch| branch.is_invite())
+            .any(|branch| branch.is_proceeding() || branch.ask.is_some())
+    }
+
     /// Every stage failed: the policies may know another way.
     fn on_failed(&mut self, id: TxId) {
+        let settling = self.may_still_succeed(id);
         let Some(tx) = self.servers.get_mut(&id) else {
             return;
         };
+        tx.phase = if settling {
+            Phase::Settling
+        } else {
+            Phase::Working
+        };
+        if settling {
+            return;
+        }
         tx.plan.stages.clear();
         let may_ask =
             tx.dialog.is_none() && tx.plan.failure_rounds < self.config.limits.failure_rounds_max;
@@ -161,6 +184,8 @@ impl Proxy {
         } = failure;
         match response {
             Some(response) => self.forward_final(id, status, &response, cause, detail, upstream),
+            // RFC 4320 §4.2: the client has timed out too, and a 408 that comes late gets us a bad name.
+            None if status == 408 && self.is_other(id) => self.end_silently(id, cause, detail),
             None => {
                 let cause = if cause == Cause::Forwarded {
                     Cause::Unreachable
@@ -170,6 +195,17 @@ impl Proxy {
                 self.reply(id, Reply::new(status, cause).detail(detail));
             }
         }
+    }
+
+    /// Is it anything but an INVITE?
+    fn is_other(&self, id: TxId) -> bool {
+        self.servers.get(&id).is_some_and(|tx| !tx.is_invite())
+    }
+
+    /// No answer goes, and retransmissions are absorbed.
+    pub(super) fn end_silently(&mut self, id: TxId, cause: Cause, detail: String) {
+        self.end(id, 0, cause, detail, None);
+        self.start(self.config.timing.t1 * 64, Timeout::Silent(id));
     }
 
     /// A final response of a branch goes back.

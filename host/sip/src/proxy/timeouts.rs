@@ -20,8 +20,8 @@ pub(super) enum Timeout {
     CancelIgnored(BranchId),
     /// 100 is due.
     Trying(TxId),
-    /// A discarded request need not be remembered any longer.
-    Discarded(TxId),
+    /// A request that gets no answer need not be remembered any longer.
+    Silent(TxId),
     /// A branch that nothing came back from.
     FirstResponse(BranchId),
     /// The stage that was the n-th to be launched.
@@ -46,7 +46,7 @@ impl Proxy {
             Timeout::Cancel(id, timer) => self.on_cancel_timer(id, timer),
             Timeout::CancelIgnored(id) => self.on_cancel_ignored(id),
             Timeout::Trying(id) => self.send_trying(id),
-            Timeout::Discarded(id) => self.on_discarded(id),
+            Timeout::Silent(id) => self.on_silent(id),
             Timeout::FirstResponse(id) => {
                 if self
                     .branches

@@ -358,6 +358,9 @@ fn lost_messages_are_sent_again() {
         11,
         "RFC 3261 §17.1.2.2"
     );
-    assert!(ladder.ends_with("Web(1) ← 408 OPTIONS\n"));
+    assert!(
+        ladder.ends_with("Pbx ← OPTIONS sip:100@pbx.test.org\n"),
+        "RFC 4320 §4.2: no 408"
+    );
     net.assert_empty();
 }
