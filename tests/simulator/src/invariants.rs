@@ -2,26 +2,34 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hookswitch_sip::proxy::{Gauges, io::Cause};
+use hookswitch_sip::proxy::{
+    Gauges,
+    io::{Cause, Ended},
+};
 
 use crate::{
-    agent::{Agent, Client, ClientEnd, Kind, Server},
-    random::FOR,
+    agent::{Agent, Client, ClientEnd, Kind, STRAY_ACK, Server, Wrong},
     world::World,
 };
 
 /// Messages that the proxy may send for each request that an agent began: retransmissions of both legs and forks included.
 const SENT_PER_REQUEST_MAX: u64 = 150;
 
-/// Every broken invariant of a network at rest, in words. `restarts` are the moments when the proxy lost its memory.
+/// What the proxy may do in this network and in no other.
+#[derive(Clone, Debug, Default)]
+pub struct Excuses {
+    /// When it lost its memory.
+    pub restarts: Vec<Duration>,
+    /// It gives up on a branch that says nothing for so long, and without a CANCEL, since none may be sent (RFC 3261 §9.1): a 2xx that
+    /// comes from there after all may come after the failure, or be lost.
+    pub gives_up: Option<Duration>,
+}
+
+/// Every broken invariant of a network at rest, in words.
 #[must_use]
-pub fn broken(world: &World, restarts: &[Duration]) -> Vec<String> {
-    let network = Network { world, restarts };
-    let mut broken: Vec<String> = world
-        .agents
-        .iter()
-        .flat_map(|agent| agent.wrongs.clone())
-        .collect();
+pub fn broken(world: &World, excuses: &Excuses) -> Vec<String> {
+    let network = Network { world, excuses };
+    let mut broken = network.nothing_strays();
     broken.extend(network.every_request_ends());
     broken.extend(network.every_server_transaction_is_told_once());
     broken.extend(network.no_2xx_is_lost());
@@ -32,9 +40,12 @@ pub fn broken(world: &World, restarts: &[Duration]) -> Vec<String> {
     broken
 }
 
+/// A packet and its answer are under way for so long at most.
+const UNDER_WAY_MAX: Duration = Duration::from_millis(300);
+
 struct Network<'a> {
     world: &'a World,
-    restarts: &'a [Duration],
+    excuses: &'a Excuses,
 }
 
 impl Network<'_> {
@@ -46,17 +57,43 @@ impl Network<'_> {
     }
 
     fn restarted_since(&self, when: Duration) -> bool {
-        self.restarts.iter().any(|at| *at >= when)
+        self.excuses.restarts.iter().any(|at| *at >= when)
+    }
+
+    /// No agent got what was not for it.
+    fn nothing_strays(&self) -> Vec<String> {
+        let wrongs = self.world.agents.iter().flat_map(|agent| &agent.wrongs);
+        // Beyond the limit of transactions a request is refused without one: the ACK of that goes by its Route, since nobody waits for it.
+        let excused =
+            |wrong: &&Wrong| wrong.what == STRAY_ACK && self.was_refused(&wrong.call_id, "INVITE");
+        wrongs
+            .filter(|wrong| !excused(wrong))
+            .map(|wrong| wrong.text.clone())
+            .collect()
+    }
+
+    fn was_refused(&self, call_id: &str, method: &str) -> bool {
+        let of_this = |ended: &Ended| ended.call_id == call_id && ended.method == method;
+        self.world
+            .ended
+            .iter()
+            .any(|(_, ended)| of_this(ended) && ended.cause == Cause::Overload)
     }
 
     /// One final response, or a cause that has a name.
     fn every_request_ends(&self) -> Vec<String> {
         let ends = |(agent, client): (&Agent, &Client)| {
             let finals: Vec<u16> = client.finals.iter().map(|(status, _)| *status).collect();
+            let is_invite = client.request.method() == "INVITE";
+            let only_2xx = finals.iter().all(|status| (200..300).contains(status));
             match client.end {
                 None => Some("never ended".to_owned()),
-                Some(ClientEnd::Final(200..300)) if client.request.method() == "INVITE" => None,
                 Some(ClientEnd::Final(_)) if finals.len() == 1 => None,
+                Some(ClientEnd::Final(_))
+                    if is_invite && (only_2xx || self.silence_answered_late(client)) =>
+                {
+                    None
+                }
                 Some(ClientEnd::Final(_)) => Some(format!("has the final responses {finals:?}")),
                 Some(ClientEnd::ConnectionLost) => None,
                 Some(ClientEnd::Timeout) if self.may_time_out(agent, client) => None,
@@ -67,6 +104,28 @@ impl Network<'_> {
         self.requests().filter_map(ends).collect()
     }
 
+    /// Did this callee say nothing for longer than the proxy waits? What a datagram agent said may have been lost.
+    fn was_silent(&self, callee: &Agent, server: &Server) -> bool {
+        let Some(limit) = self.excuses.gives_up else {
+            return false;
+        };
+        // The proxy counts from when it sent the request, and until it has the response.
+        let in_time = |at: Duration| at + UNDER_WAY_MAX < server.since + limit;
+        callee.kind == Kind::Udp || !server.rang_at.is_some_and(in_time)
+    }
+
+    /// Beside one failure the client heard 2xx of such callees, and nothing else.
+    fn silence_answered_late(&self, client: &Client) -> bool {
+        let from_silence = |tag: &String| {
+            let mut accepted = self.accepted();
+            accepted
+                .any(|(agent, server)| server.to_tag() == *tag && self.was_silent(agent, server))
+        };
+        let (accepted, failed): (Vec<_>, Vec<_>) =
+            client.finals.iter().partition(|(status, _)| *status < 300);
+        failed.len() == 1 && accepted.iter().all(|(_, tag)| from_silence(tag))
+    }
+
     /// The packets of a datagram agent may be lost, and what the proxy knew is lost with it; else the proxy itself names the cause.
     fn may_time_out(&self, agent: &Agent, client: &Client) -> bool {
         let named = self.world.ended.iter().any(|(_, ended)| {
@@ -74,33 +133,40 @@ impl Network<'_> {
                 && ended.method == client.request.method();
             of_this && matches!(ended.cause, Cause::Timeout | Cause::Discarded)
         });
+        let udp = agent.kind == Kind::Udp;
+        let torn = |other: &Agent| other.lost_at.iter().any(|at| *at >= client.since);
+        let is_cancel = client.request.method() == "CANCEL";
         named
             || self.restarted_since(client.since)
-            || (agent.kind == Kind::Udp && client.request.method() == "CANCEL")
+            || (udp && (is_cancel || self.world.agents.iter().any(torn)))
     }
 
     /// In each life of the proxy, as many ends as requests that arrived; in a life that was cut short, at most.
     fn every_server_transaction_is_told_once(&self) -> Vec<String> {
         let mut counts: BTreeMap<(u32, &str, &str), (usize, usize)> = BTreeMap::new();
-        for (life, call_id, method, _) in &self.world.arrived {
-            if method != "CANCEL" {
-                counts.entry((*life, call_id, method)).or_default().0 += 1;
-            }
+        for (life, call_id, method, _) in self
+            .world
+            .arrived
+            .iter()
+            .filter(|arrived| arrived.2 != "CANCEL")
+        {
+            counts.entry((*life, call_id, method)).or_default().0 += 1;
         }
-        for (life, ended) in &self.world.ended {
-            if ended.method != "CANCEL" {
-                counts
-                    .entry((*life, &ended.call_id, &ended.method))
-                    .or_default()
-                    .1 += 1;
-            }
+        // What is beyond the limit of transactions is refused without one, and each retransmission of it again.
+        let in_full = |ended: &Ended| ended.method != "CANCEL" && ended.cause != Cause::Overload;
+        for (life, ended) in self.world.ended.iter().filter(|(_, ended)| in_full(ended)) {
+            counts
+                .entry((*life, &ended.call_id, &ended.method))
+                .or_default()
+                .1 += 1;
         }
         let wrong =
             |((life, call_id, method), (arrived, told)): (&(u32, &str, &str), &(usize, usize))| {
-                let fits = if *life == self.world.node.life {
-                    arrived == told
-                } else {
+                let cut_short = *life != self.world.node.life || self.was_refused(call_id, method);
+                let fits = if cut_short {
                     told <= arrived
+                } else {
+                    arrived == told
                 };
                 (!fits).then(|| {
                     format!("{method} of {call_id}: {arrived} arrived in life {life}, {told} ended")
@@ -123,7 +189,8 @@ impl Network<'_> {
                 continue;
             };
             let heard = client.finals.iter().any(|(_, heard)| *heard == tag);
-            if !heard && !self.way_was_gone(agent, caller, server.since) {
+            let gave_up = self.was_silent(agent, server);
+            if !heard && !gave_up && !self.way_was_gone(agent, caller, server.since) {
                 lost.push(told(
                     caller,
                     client,
@@ -141,6 +208,7 @@ impl Network<'_> {
             .filter(|(_, server)| !server.acknowledged && !server.ended_early)
         {
             if let Some((caller, client)) = self.caller_of(server)
+                && matches!(client.end, Some(ClientEnd::Final(200..300)))
                 && !self.way_was_gone(agent, caller, server.since)
             {
                 lost.push(told(
@@ -196,17 +264,12 @@ impl Network<'_> {
             .agents
             .iter()
             .filter(|agent| agent.kind == Kind::Browser);
-        let wrong = |agent: &Agent| -> Vec<String> {
-            let mut asked = agent
-                .servers
-                .iter()
-                .map(|server| server.request.get(FOR).unwrap_or(&agent.user));
-            let stray = asked
-                .find(|user| **user != agent.user)
-                .map(|user| format!("{} got a request for {user}", agent.name));
-            stray.into_iter().collect()
+        let wrong = |agent: &Agent| {
+            let mut asked = agent.servers.iter().map(|server| server.request.uri());
+            let stray = asked.find(|uri| *uri != agent.contact())?;
+            Some(format!("{} got a request for {stray}", agent.name))
         };
-        browsers.flat_map(wrong).collect()
+        browsers.filter_map(wrong).collect()
     }
 
     fn memory_is_back_to_base(&self) -> Option<String> {

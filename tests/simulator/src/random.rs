@@ -7,12 +7,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hookswitch_sip::{
     flow::UpstreamId,
-    proxy::io::{Hook, Target, TargetKind},
+    proxy::{
+        ProxyConfig,
+        io::{Hook, Target, TargetKind},
+    },
 };
 
 use crate::{
-    agent::{Ack, Agent, Answer, Cancelled, DialogState, Draft, Kind, to_uri},
-    invariants,
+    agent::{Ack, Agent, Answer, Cancelled, Draft, Kind, to_uri},
+    invariants::{self, Excuses},
     node::Node,
     policy::{Act, Rule, When},
     rng::Rng,
@@ -23,17 +26,34 @@ use crate::{
 const LIFE: Duration = Duration::from_secs(15);
 /// More steps than this are a storm.
 const STEPS_MAX: u64 = 50_000;
-/// Header field that names the user for whom a request is.
-pub const FOR: &str = "X-For";
 
 /// Runs the network of `seed`; returns it at rest with what broke, if anything did.
 #[must_use]
 pub fn run(seed: u64, ladder: Picture) -> (World, Vec<String>) {
     let mut life = Life::new(seed, ladder);
     let storm = life.live();
-    let mut broken = invariants::broken(&life.world, &life.restarts);
+    let mut broken = invariants::broken(&life.world, &life.excuses);
     broken.extend(storm);
     (life.world, broken)
+}
+
+/// The defaults, but for time-outs that are short enough to happen, and limits that are low enough to be reached.
+fn configuration(rng: &mut Rng) -> ProxyConfig {
+    let mut config = Node::default_config();
+    config.timers.call_idle = Duration::from_secs(300);
+    let short = |rng: &mut Rng, percent| {
+        let time = Duration::from_millis(500) + rng.duration(Duration::from_secs(4));
+        rng.percent(percent).then_some(time)
+    };
+    config.timers.first_response = short(rng, 15);
+    config.timers.no_answer = short(rng, 25).or(config.timers.no_answer);
+    if rng.percent(5) {
+        config.limits.transactions_max = 2;
+    }
+    if rng.percent(10) {
+        config.limits.queued_max = 1;
+    }
+    config
 }
 
 /// Whether a run is drawn.
@@ -56,6 +76,7 @@ enum Move {
     Leave,
     Return,
     Restart,
+    Drain,
     HangUp,
 }
 
@@ -67,14 +88,21 @@ struct Life {
     count: u64,
     /// How many server transactions of each agent have their answers on the agenda.
     seen: Vec<usize>,
-    restarts: Vec<Duration>,
+    excuses: Excuses,
 }
 
 impl Life {
     fn new(seed: u64, ladder: Picture) -> Self {
-        let mut config = Node::default_config();
-        config.timers.call_idle = Duration::from_secs(300);
         let mut rng = Rng::new(seed ^ 0xABCD);
+        let config = configuration(&mut rng);
+        let excuses = Excuses {
+            restarts: Vec::new(),
+            gives_up: [config.timers.first_response, config.timers.no_answer]
+                .into_iter()
+                .flatten()
+                .filter(|time| *time < LIFE)
+                .min(),
+        };
         let mut world = World::new(config, seed);
         if ladder == Picture::Blank {
             world.ladder.mute();
@@ -94,7 +122,7 @@ impl Life {
             agenda: BTreeMap::new(),
             count: 0,
             seen: Vec::new(),
-            restarts: Vec::new(),
+            excuses,
         };
         life.people();
         life.policies();
@@ -151,6 +179,16 @@ impl Life {
                 headers: Vec::new(),
             })
         };
+        let user = |user: u32, stage| {
+            let kind = TargetKind::Registered(format!("sip:u{user}@example.com"));
+            Act::Target(Target {
+                stage,
+                kind,
+                uri: None,
+                next_hop: None,
+                headers: Vec::new(),
+            })
+        };
         let choices = [
             (Hook::Request, vec![Act::Reply(403)]),
             (Hook::Request, vec![Act::Discard]),
@@ -167,6 +205,12 @@ impl Life {
             (Hook::Response, vec![Act::Fault]),
             (Hook::Failure, vec![elsewhere(1)]),
             (Hook::Failure, vec![Act::Reply(480)]),
+            (Hook::Request, vec![user(0, 0), user(1, 0), user(2, 1)]),
+            (Hook::Request, vec![user(0, 0), user(1, 1), elsewhere(0)]),
+            (
+                Hook::Request,
+                vec![Act::SetFrom("sip:anonymous@anonymous.invalid".to_owned())],
+            ),
         ];
         for hook in [
             Hook::Register,
@@ -220,6 +264,10 @@ impl Life {
         if self.rng.percent(15) {
             let at = self.rng.duration(LIFE);
             self.plan(at, 0, Move::Restart);
+        }
+        if self.rng.percent(5) {
+            let at = LIFE / 2 + self.rng.duration(LIFE / 2);
+            self.plan(at, 0, Move::Drain);
         }
     }
 
@@ -343,11 +391,12 @@ impl Life {
             Move::Restart => {
                 self.world.ladder.note(now, "the proxy restarts");
                 self.world.restart();
-                self.restarts.push(now);
+                self.excuses.restarts.push(now);
                 for agent in 0..self.world.agents.len() {
                     self.soon(Duration::from_secs(2), agent, Move::Return);
                 }
             }
+            Move::Drain => self.world.drain(),
             Move::HangUp => self.hang_up(index),
         }
     }
@@ -367,31 +416,30 @@ impl Life {
         } else {
             String::new()
         };
-        let (uri, extra) = (to_uri(&user), vec![(FOR.to_owned(), user)]);
+        let uri = to_uri(&user);
         agent.begin(
             self.world.now,
             &Draft {
                 method: method.to_owned(),
                 to: uri.clone(),
                 uri,
-                extra,
                 body,
+                ..Draft::default()
             },
         );
     }
 
     fn in_dialog(&mut self, index: usize) {
         let method = *self.rng.pick(&["BYE", "INFO", "INVITE", "MESSAGE"]);
-        let confirmed = |agent: &Agent| {
-            agent
-                .dialogs
-                .iter()
-                .rposition(|d| d.state == DialogState::Confirmed)
+        let latest = |agent: &Agent| {
+            (0..agent.dialogs.len())
+                .rev()
+                .find(|dialog| agent.may_speak(*dialog))
         };
         if self.world.agents[index].kind == Kind::Browser && self.world.serials[index].is_none() {
             return;
         }
-        if let Some(dialog) = confirmed(&self.world.agents[index]) {
+        if let Some(dialog) = latest(&self.world.agents[index]) {
             let body = if method == "INVITE" {
                 "offer".to_owned()
             } else {
@@ -432,7 +480,7 @@ impl Life {
             }
         }
         for dialog in 0..agent.dialogs.len() {
-            if agent.dialogs[dialog].state == DialogState::Confirmed {
+            if agent.may_speak(dialog) {
                 let draft = Draft {
                     method: "BYE".to_owned(),
                     ..Draft::default()

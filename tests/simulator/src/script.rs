@@ -27,7 +27,7 @@ use expect_test::Expect;
 use hookswitch_sip::{
     flow::UpstreamId,
     proxy::{
-        ProxyConfig,
+        Gauges, ProxyConfig,
         io::{Hook, Hooks, StageTimeouts, Target, TargetKind},
     },
 };
@@ -70,7 +70,7 @@ pub fn check_with(configure: impl FnOnce(&mut ProxyConfig), script: &str, expect
         .agents
         .iter()
         .flat_map(|a| &a.wrongs)
-        .map(|wrong| format!("WRONG {wrong}\n"))
+        .map(|wrong| format!("WRONG {}\n", wrong.text))
         .collect();
     expect.assert_eq(&(world.ladder.text() + &wrongs));
 }
@@ -124,8 +124,19 @@ fn run(world: &mut World, command: &str) {
         }
         ["drain"] => world.drain(),
         ["gauges"] => {
-            let gauges = world.node.gauges();
-            world.ladder.note(world.now, &format!("{gauges:?}"));
+            let Gauges {
+                transactions,
+                branches,
+                calls,
+                asks,
+                ..
+            } = world.node.gauges();
+            let held = format!(
+                "{transactions} transactions, {branches} branches, {calls} calls, {asks} asks"
+            );
+            world
+                .ladder
+                .note(world.now, &format!("the proxy holds {held}"));
         }
         ["close", name] => {
             let agent = agent(world, name);

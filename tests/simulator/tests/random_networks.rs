@@ -1,14 +1,34 @@
 //! Random networks: what must hold, holds in each of them. `SEEDS=n` runs so many, `SEED=n` runs one and draws its ladder.
 
 use std::{
+    collections::BTreeMap,
     env,
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
-use hookswitch_simulator::random::{Picture, run};
+use hookswitch_simulator::{
+    random::{Picture, run},
+    world::World,
+};
 
 const SEEDS: u64 = 1_000;
+/// What happened, by name: the networks must be rich enough for each of these to happen somewhere.
+const CAUSES: [&str; 11] = [
+    "Forwarded",
+    "Policy",
+    "PolicyFault",
+    "Discarded",
+    "Refused",
+    "Registrar",
+    "Cancelled",
+    "Timeout",
+    "Unreachable",
+    "Overload",
+    "ClientGone",
+];
+
+type Tally = BTreeMap<String, u64>;
 
 #[test]
 fn every_network_keeps_the_invariants() {
@@ -19,34 +39,79 @@ fn every_network_keeps_the_invariants() {
         return;
     }
     let seeds = number("SEEDS").unwrap_or(SEEDS);
-    let next = AtomicU64::new(0);
-    let search = || {
-        let claim = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds);
-        let check = |seed| (seed, run(seed, Picture::Blank).1);
-        std::iter::from_fn(claim)
-            .map(check)
-            .filter(|(_, broken)| !broken.is_empty())
-            .collect::<Vec<_>>()
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut failed: Vec<_> = thread::scope(|scope| {
-        let searches: Vec<_> = (0..threads).map(|_| scope.spawn(search)).collect();
-        searches
-            .into_iter()
-            .flat_map(|search| search.join().expect("a network panicked"))
-            .collect()
-    });
-    failed.sort();
-    let told: String = failed
+    let (failed, tally) = search(seeds);
+    println!("{seeds} networks: {tally:?}");
+    let told = failed
         .iter()
         .take(10)
-        .map(|(seed, broken)| format!("SEED={seed}\n  {}\n", broken.join("\n  ")))
-        .collect();
+        .map(|(seed, broken)| format!("SEED={seed}\n  {}\n", broken.join("\n  ")));
     assert!(
         failed.is_empty(),
-        "{} of {seeds} networks broke:\n{told}",
-        failed.len()
+        "{} of {seeds} networks broke:\n{}",
+        failed.len(),
+        told.collect::<String>()
     );
+    let missing: Vec<_> = CAUSES
+        .iter()
+        .filter(|cause| !tally.contains_key(**cause))
+        .collect();
+    assert!(
+        seeds < SEEDS || missing.is_empty(),
+        "never happened: {missing:?}"
+    );
+}
+
+/// Runs the networks of all seeds on all cores.
+fn search(seeds: u64) -> (Vec<(u64, Vec<String>)>, Tally) {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let (mut failed, mut tally) = (Vec::new(), Tally::new());
+        while let Some(seed) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| *seed < seeds)
+        {
+            let (world, broken) = run(seed, Picture::Blank);
+            count(&world, &mut tally);
+            if !broken.is_empty() {
+                failed.push((seed, broken));
+            }
+        }
+        (failed, tally)
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let (mut failed, mut tally) = (Vec::new(), Tally::new());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            let (some_failed, some) = worker.join().expect("a network panicked");
+            failed.extend(some_failed);
+            some.into_iter()
+                .for_each(|(name, n)| *tally.entry(name).or_default() += n);
+        }
+    });
+    failed.sort();
+    (failed, tally)
+}
+
+fn count(world: &World, tally: &mut Tally) {
+    let mut add = |name: &str, n: u64| *tally.entry(name.to_owned()).or_default() += n;
+    add("messages sent by the proxy", world.sent);
+    add(
+        "requests",
+        world
+            .agents
+            .iter()
+            .map(|agent| agent.clients.len() as u64)
+            .sum(),
+    );
+    for (_, ended) in &world.ended {
+        add(&format!("{:?}", ended.cause), 1);
+        if ended.method == "INVITE" && ended.status == 200 {
+            add("calls accepted", 1);
+        }
+    }
+    for (what, n) in &world.dropped {
+        add(what, u64::from(*n));
+    }
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -13,7 +13,7 @@ use std::{net::SocketAddr, time::Duration};
 pub use self::{
     client::{Client, ClientEnd, Draft, to_uri},
     dialog::{Dialog, DialogState},
-    server::{Answer, Server},
+    server::{Answer, STRAY_ACK, Server},
 };
 use crate::wire::{self, Msg};
 
@@ -81,6 +81,17 @@ pub enum Judges {
     Nothing,
 }
 
+/// A message that should not have reached an agent.
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    /// Why.
+    pub what: &'static str,
+    /// Its Call-ID.
+    pub call_id: String,
+    /// All of it, for people.
+    pub text: String,
+}
+
 /// One user agent.
 #[derive(Debug)]
 pub struct Agent {
@@ -111,7 +122,7 @@ pub struct Agent {
     /// When its connection broke, each time.
     pub lost_at: Vec<Duration>,
     /// What arrived and should not have.
-    pub wrongs: Vec<String>,
+    pub wrongs: Vec<Wrong>,
     relayed: Vec<relay::Relayed>,
     counter: u32,
     pub(crate) register_call: (String, u32),
@@ -234,16 +245,16 @@ impl Agent {
         format!("{what}{}{}", self.name, self.counter)
     }
 
-    fn wrong(&mut self, what: &str, msg: &Msg) {
+    fn wrong(&mut self, what: &'static str, msg: &Msg) {
         if self.judges == Judges::Nothing {
             return;
         }
-        self.wrongs.push(format!(
-            "{}: {what}: {} ({}, {})",
-            self.name,
-            msg.start,
-            msg.header("Call-ID"),
-            msg.header("CSeq")
-        ));
+        let (call_id, cseq) = (msg.header("Call-ID"), msg.header("CSeq"));
+        let text = format!("{}: {what}: {} ({call_id}, {cseq})", self.name, msg.start);
+        self.wrongs.push(Wrong {
+            what,
+            call_id: call_id.to_owned(),
+            text,
+        });
     }
 }

@@ -5,6 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use super::{Agent, Cancelled, DialogState, GIVE_UP, Hop, Kind, T1, T2, client::apply_extra};
 use crate::wire::Msg;
 
+/// Complaint of an ACK that nobody waits for.
+pub const STRAY_ACK: &str = "acknowledges nothing that was answered";
+
 /// A server transaction.
 #[derive(Debug)]
 pub struct Server {
@@ -12,6 +15,8 @@ pub struct Server {
     pub request: Msg,
     /// What was answered finally.
     pub answered: Option<u16>,
+    /// When it first said that it rings.
+    pub rang_at: Option<Duration>,
     /// An ACK came for that answer.
     pub acknowledged: bool,
     /// It was accepted, and a BYE ended the dialog before the ACK came.
@@ -107,6 +112,7 @@ impl Agent {
         self.servers.push(Server {
             request,
             answered: None,
+            rang_at: None,
             acknowledged: false,
             ended_early: false,
             cancelled: false,
@@ -220,7 +226,7 @@ impl Agent {
                 server.acknowledged = true;
                 server.repeats.retain(|r| r.tag != tag);
             }
-            None => self.wrong("acknowledges nothing that was answered", ack),
+            None => self.wrong(STRAY_ACK, ack),
         }
     }
 
@@ -259,6 +265,9 @@ impl Agent {
         let repeated =
             invite && answer.status >= 200 && (answer.status < 300 || self.kind == Kind::Udp);
         let server = &mut self.servers[server];
+        if (101..200).contains(&answer.status) {
+            server.rang_at.get_or_insert(now);
+        }
         if answer.status >= 200 {
             server.answered.get_or_insert(answer.status);
             if invite && answer.status >= 300 {
@@ -295,6 +304,15 @@ impl Agent {
         let wanted =
             |s: &Server| s.answered.is_none() && method.is_none_or(|m| s.request.method() == m);
         self.servers.iter().rposition(wanted)
+    }
+
+    /// May this end of the dialog send requests? Whoever accepted has to wait for the ACK (RFC 3261 §15).
+    #[must_use]
+    pub fn may_speak(&self, dialog: usize) -> bool {
+        let tag = &self.dialogs[dialog].local_tag;
+        let waits =
+            |s: &Server| s.accepted_tags.contains(tag) && !s.repeats.is_empty() && !s.acknowledged;
+        self.dialogs[dialog].state == DialogState::Confirmed && !self.servers.iter().any(waits)
     }
 
     /// A BYE ends the waiting for an ACK (RFC 3261 §15.1.2).

@@ -413,7 +413,7 @@ fn an_options_for_the_proxy_itself() {
          pbx OPTIONS sip:198.51.100.1:5060"#,
         expect![[r#"
             0ms alice → proxy OPTIONS sip:example.com
-            10ms proxy → pbx OPTIONS sip:example.com
+            10ms proxy → alice 200 OPTIONS
             20ms pbx → proxy OPTIONS sip:198.51.100.1:5060
             30ms proxy → pbx 200 OPTIONS
         "#]],

@@ -22,7 +22,7 @@ fn while_the_request_hook_waits() {
             20ms proxy → alice 487 INVITE
             20ms ended INVITE 487 Cancelled
             30ms alice → proxy ACK sip:bob@example.com
-            40ms Gauges { transactions: 0, branches: 0, calls: 0, asks: 0, timers: 2 }
+            40ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }

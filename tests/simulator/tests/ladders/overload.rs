@@ -146,9 +146,10 @@ fn responses_that_wait_are_limited() {
             70ms proxy → alice 180 INVITE
             70ms proxy asks on-response 181 INVITE
             70ms proxy → alice 181 INVITE
-            70ms proxy asks on-response 182 INVITE
-            70ms proxy → alice 182 INVITE
-            80ms there is nothing to acknowledge
+            70ms proxy asks on-response 200 INVITE
+            70ms proxy → alice 200 INVITE
+            80ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
+            90ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
         "#]],
     );
 }

@@ -188,7 +188,7 @@ fn the_store_fails_to_answer_until_the_client_is_gone() {
             0ms alice → proxy REGISTER sip:example.com
             10ms alice is gone
             10ms ended REGISTER 0 ClientGone
-            10ms Gauges { transactions: 0, branches: 0, calls: 0, asks: 0, timers: 0 }
+            10ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }

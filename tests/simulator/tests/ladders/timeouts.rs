@@ -24,12 +24,12 @@ fn invite_over_udp_is_retransmitted_and_times_out() {
             31510ms proxy → pbx INVITE sip:100@pbx.example.net (lost)
             32010ms proxy → alice 408 INVITE
             32020ms alice → proxy ACK sip:100@pbx.example.net
-            33010ms Gauges { transactions: 0, branches: 0, calls: 0, asks: 0, timers: 4 }
+            33010ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }
 
-/// Timer E doubles up to 4 s, Timer F ends it.
+/// Timer E doubles up to 4 s, Timer F ends it, and so does the client's: no 408 comes late (RFC 4320 §4.2).
 #[test]
 fn message_over_udp_is_retransmitted_and_times_out() {
     check(
@@ -51,8 +51,7 @@ fn message_over_udp_is_retransmitted_and_times_out() {
             23510ms proxy → pbx MESSAGE sip:100@pbx.example.net (lost)
             27510ms proxy → pbx MESSAGE sip:100@pbx.example.net (lost)
             31510ms proxy → pbx MESSAGE sip:100@pbx.example.net (lost)
-            32010ms proxy → alice 408 MESSAGE
-            33010ms Gauges { transactions: 0, branches: 0, calls: 0, asks: 0, timers: 1 }
+            33010ms the proxy holds 1 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }
@@ -84,7 +83,7 @@ fn message_over_udp_after_a_provisional() {
             11520ms pbx → proxy 100 MESSAGE
             13030ms pbx → proxy 200 MESSAGE
             13040ms proxy → alice 200 MESSAGE
-            23050ms Gauges { transactions: 0, branches: 0, calls: 0, asks: 0, timers: 1 }
+            23050ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }
@@ -165,7 +164,7 @@ fn no_trying_for_a_message() {
             500ms pbx → proxy MESSAGE sip:bob@example.com
             620ms bob → proxy 200 MESSAGE
             630ms proxy → pbx 200 MESSAGE
-            6640ms Gauges { transactions: 1, branches: 0, calls: 0, asks: 0, timers: 2 }
+            6640ms the proxy holds 1 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }
@@ -189,7 +188,7 @@ fn timer_c() {
             30ms proxy → alice 180 INVITE
             179040ms bob → proxy 180 INVITE
             179050ms proxy → alice 180 INVITE
-            279060ms Gauges { transactions: 1, branches: 1, calls: 0, asks: 0, timers: 1 }
+            279060ms the proxy holds 1 transactions, 1 branches, 0 calls, 0 asks
         "#]],
     );
 }
@@ -210,12 +209,12 @@ fn timer_c_ends_a_branch() {
             20ms bob → proxy 180 INVITE
             30ms proxy → alice 180 INVITE
             185030ms proxy → bob CANCEL sip:bob@bob.invalid;transport=ws
-            185030ms proxy → alice 408 INVITE
             185040ms bob → proxy 487 INVITE
             185040ms bob → proxy 200 CANCEL
-            185040ms alice → proxy ACK sip:bob@example.com
             185050ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            186040ms Gauges { transactions: 0, branches: 0, calls: 0, asks: 0, timers: 3 }
+            185050ms proxy → alice 408 INVITE
+            185060ms alice → proxy ACK sip:bob@example.com
+            186040ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }
@@ -234,11 +233,11 @@ fn no_answer() {
             20ms bob → proxy 180 INVITE
             30ms proxy → alice 180 INVITE
             10010ms proxy → bob CANCEL sip:bob@bob.invalid;transport=ws
-            10010ms proxy → alice 408 INVITE
             10020ms bob → proxy 487 INVITE
             10020ms bob → proxy 200 CANCEL
-            10020ms alice → proxy ACK sip:bob@example.com
             10030ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
+            10030ms proxy → alice 408 INVITE
+            10040ms alice → proxy ACK sip:bob@example.com
         "#]],
     );
 }
@@ -266,7 +265,26 @@ fn first_response() {
             3040ms pbx → proxy 487 INVITE
             3040ms pbx → proxy 200 CANCEL
             3050ms proxy → pbx ACK sip:100@pbx.example.net
-            3060ms Gauges { transactions: 1, branches: 1, calls: 0, asks: 0, timers: 9 }
+            3060ms the proxy holds 1 transactions, 1 branches, 0 calls, 0 asks
+        "#]],
+    );
+}
+
+/// RFC 4320 §4.2: no 408 but for INVITE.
+#[test]
+fn first_response_to_a_message() {
+    check_with(
+        |config| config.timers.first_response = Some(std::time::Duration::from_secs(2)),
+        r#"registered alice bob
+         alice MESSAGE bob
+         advance 3s
+         bob 200"#,
+        expect![[r#"
+            0ms alice → proxy MESSAGE sip:bob@example.com
+            10ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
+            2010ms proxy → alice 504 MESSAGE
+            3020ms bob → proxy 200 MESSAGE
+            3030ms proxy drops: stray response
         "#]],
     );
 }
@@ -305,9 +323,8 @@ fn a_browser_that_never_answers_a_message() {
         expect![[r#"
             0ms alice → proxy MESSAGE sip:bob@example.com
             10ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
-            32010ms proxy → alice 408 MESSAGE
-            32010ms ended MESSAGE 408 Timeout
-            33020ms Gauges { transactions: 0, branches: 0, calls: 0, asks: 0, timers: 0 }
+            32010ms ended MESSAGE 0 Timeout
+            33020ms the proxy holds 1 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }
@@ -334,7 +351,7 @@ fn everything_ends_some_day() {
             70ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
             80ms alice → proxy 200 BYE
             90ms proxy → bob 200 BYE
-            40100ms Gauges { transactions: 0, branches: 0, calls: 0, asks: 0, timers: 2 }
+            40100ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
         "#]],
     );
 }
