@@ -214,11 +214,11 @@ impl<'a> Phone<'a> {
         ));
     }
 
-    /// Waits for a MESSAGE of this text; returns its extension fields.
+    /// Waits for a MESSAGE of this text, blanks around it aside; returns its extension fields.
     #[track_caller]
     pub fn receives(&self, text: &str) -> Value {
         self.until(&format!(
-            "phone.messages().find((message) => message.text === {})",
+            "phone.messages().find((message) => message.text.trim() === {})",
             json!(text)
         ))["headers"]
             .clone()

@@ -59,13 +59,14 @@ impl Host {
             pbx,
         };
         let ready = host.wait_until_ready();
-        let address = |name: &str| {
-            ready["listeners"][name]
-                .as_str()
-                .and_then(|text| text.parse().ok())
-                .expect("a listener's address")
+        let address = |pointer: &str| {
+            let text = ready.pointer(pointer).and_then(Value::as_str);
+            text.and_then(|text| text.parse().ok())
+                .expect("a bound address")
         };
-        (host.web, host.udp) = (address("wss"), address("udp"));
+        host.web = address("/listeners/wss");
+        host.udp = address("/listeners/udp");
+        host.admin = address("/admin");
         host
     }
 

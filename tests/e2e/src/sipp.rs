@@ -42,7 +42,7 @@ impl Sipp {
     #[must_use]
     pub fn own_uac(host: &Host, calls: u32, lost_percent: u32) -> Self {
         let [calls, lost] = [calls, lost_percent].map(|number| number.to_string());
-        let scenario = with_route_set(&own_scenario("uac"));
+        let scenario = with_transactions(&with_route_set(&own_scenario("uac")));
         Self::launch(
             host,
             "uac",
@@ -168,18 +168,37 @@ fn own_scenario(name: &str) -> String {
 
 /// SIPp's scenarios know no route set as they stand; their comments say what to add towards a proxy that records its route.
 fn with_route_set(scenario: &str) -> String {
-    scenario
+    let in_dialog = "[next_url] SIP/2.0\n      [routes]";
+    ["ACK", "BYE"]
+        .iter()
+        .fold(scenario.to_owned(), |text, method| {
+            let direct = format!("{method} sip:[service]@[remote_ip]:[remote_port] SIP/2.0");
+            text.replace(&direct, &format!("{method} {in_dialog}"))
+        })
         .replace(
             "<recv response=\"200\" rtd=\"true\">",
             "<recv response=\"200\" rtd=\"true\" rrs=\"true\">",
         )
-        .replace(
-            "ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0",
-            "ACK [next_url] SIP/2.0\n      [routes]",
-        )
-        .replace(
-            "BYE sip:[service]@[remote_ip]:[remote_port] SIP/2.0",
-            "BYE [next_url] SIP/2.0\n      [routes]",
-        )
         .replace("[last_Via:]", "[last_Via:]\n      [last_Record-Route:]")
+}
+
+/// Says which response belongs to which request: where ACK and BYE are lost, SIPp takes the repeated answer to the INVITE for that to
+/// the BYE, and forgets the call.
+fn with_transactions(uac: &str) -> String {
+    let named = uac.replace("<send>", "<send ack_txn=\"invite\">");
+    let (invite, bye) = named
+        .split_once("<send ack_txn")
+        .expect("an ACK between INVITE and BYE");
+    let in_transaction = |text: &str, name: &str| {
+        text.replace(
+            "<send retrans",
+            &format!("<send start_txn=\"{name}\" retrans"),
+        )
+        .replace(
+            "<recv response",
+            &format!("<recv response_txn=\"{name}\" response"),
+        )
+    };
+    let (invite, bye) = (in_transaction(invite, "invite"), in_transaction(bye, "bye"));
+    format!("{invite}<send ack_txn{bye}")
 }

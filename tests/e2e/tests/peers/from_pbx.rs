@@ -138,7 +138,7 @@ fn who_is_not_registered_is_not_found() {
             &[
                 SendSdp("INVITE", SendRecv),
                 Perhaps(100),
-                ExpectStatus(480),
+                ExpectStatus(404),
                 Send("ACK"),
             ],
         )
