@@ -14,6 +14,8 @@ use crate::{
 };
 
 const POLL_MS: u64 = 10;
+/// SIPp's, but for one: a request that is repeated because both answers were lost does not abort the call.
+const BEHAVIOURS: &str = "all,-abortunexp";
 
 /// A running SIPp; killed when dropped.
 pub struct Sipp {
@@ -48,7 +50,18 @@ impl Sipp {
             "uac",
             &scenario,
             free_address(),
-            &["-s", "9100", "-m", &calls, "-r", "20", "-lost", &lost],
+            &[
+                "-s",
+                "9100",
+                "-m",
+                &calls,
+                "-r",
+                "20",
+                "-lost",
+                &lost,
+                "-default_behaviors",
+                BEHAVIOURS,
+            ],
         )
     }
 
@@ -62,7 +75,14 @@ impl Sipp {
             "uas",
             &scenario,
             host.pbx,
-            &["-m", &calls, "-lost", &lost],
+            &[
+                "-m",
+                &calls,
+                "-lost",
+                &lost,
+                "-default_behaviors",
+                BEHAVIOURS,
+            ],
         )
     }
 
