@@ -27,7 +27,7 @@ pub(crate) enum Fault {
     #[error("decided what it may not: {0}")]
     Decision(String),
     /// `hooks_in_flight_max` calls are under way.
-    #[error("more than hooks-in-flight-max = {0} at once")]
+    #[error("more than hooks_in_flight_max = {0} at once")]
     InFlight(u32),
     /// It failed too often in a row.
     #[error("not run: it failed too often in a row")]

@@ -153,7 +153,7 @@ fn a_loop_leaves_its_worker_at_the_next_tick_and_ends_at_its_cpu_budget() {
         .slow_lane()
         .spawn(pending, move |finished| done.send(finished).unwrap());
     let finished = result.recv_timeout(Duration::from_secs(10)).unwrap();
-    assert_eq!(reason(finished), "ran longer than cpu-ms-max = 50");
+    assert_eq!(reason(finished), "ran longer than cpu_ms_max = 50");
     let status = status(&host);
     assert_eq!(
         (
@@ -187,7 +187,7 @@ fn what_waits_ends_at_its_wall_clock_limit() {
     let began = Instant::now();
     assert_eq!(
         reason(host.request()),
-        "did not return within wall-ms-max = 50"
+        "did not return within wall_ms_max = 50"
     );
     assert!(began.elapsed() >= Duration::from_millis(50));
 }
@@ -199,7 +199,7 @@ fn memory_has_a_limit() {
     });
     assert_eq!(
         reason(host.request()),
-        "needs more memory than memory-bytes-max = 4194304"
+        "needs more memory than memory_bytes_max = 4194304"
     );
     assert_eq!(status(&host).counters.memory, 1);
 }
@@ -228,7 +228,7 @@ fn beyond_the_limit_in_flight_the_failure_mode_applies_at_once() {
     };
     assert_eq!(
         reason(finished),
-        "more than hooks-in-flight-max = 2 at once"
+        "more than hooks_in_flight_max = 2 at once"
     );
     drop(waiting);
     assert_eq!(status(&host).in_flight, 0);
@@ -290,7 +290,7 @@ fn fifty_loops_at_once_leave_the_worker_to_the_others() {
     ));
     for _ in 0..50 {
         let reason = reason(results.recv_timeout(Duration::from_secs(20)).unwrap());
-        assert!(reason.contains("-ms-max"), "{reason}");
+        assert!(reason.contains("_ms_max"), "{reason}");
     }
     assert_eq!(host.policies.status()[0].in_flight, 0);
 }
