@@ -27,6 +27,9 @@ use crate::{
 pub(crate) const CALLS_MAX: u32 = 1_000;
 /// Memory that an instance may gain after it was configured until it is given up.
 pub(crate) const GROWTH_BYTES_MAX: usize = 1 << 20;
+/// Until a call yields for the first time: between one tick and two. With one, a call that happens to run at a tick would leave its
+/// worker after some microseconds.
+const FIRST_SLICE_TICKS: u64 = 2;
 /// What one call of an import may carry, beyond the bodies that the policy may set.
 const IMPORT_BYTES_MAX: usize = 1 << 20;
 
@@ -122,7 +125,7 @@ impl Blueprint {
         let mut store = Store::new(self.pre.engine(), State::new(policy.clone()));
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_async_yield_and_update(1);
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(FIRST_SLICE_TICKS);
         store.set_hostcall_fuel(IMPORT_BYTES_MAX + 2 * policy.limits().body_bytes_max);
         let started = self
             .pre
@@ -199,7 +202,7 @@ impl Instance {
         call: &Call,
     ) -> wasmtime::Result<Result<Answer, types::Fault>> {
         let Self { store, guests, .. } = self;
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(FIRST_SLICE_TICKS);
         let summary = &call.summary;
         Ok(match &call.argument {
             Argument::Connect(upgrade) => guest(&guests.connect)?

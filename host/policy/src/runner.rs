@@ -40,7 +40,7 @@ impl Runner {
         Self { engine, worker }
     }
 
-    /// Runs the chain of one hook. Takes some microseconds where no guest spins or waits, and about a millisecond at most.
+    /// Runs the chain of one hook. Takes some microseconds where no guest spins or waits, and two milliseconds at most.
     ///
     /// While several calls of one of these policies are on the slow lane, the run does not begin here.
     pub fn run(&self, generation: &Arc<Generation>, run: Run) -> Progress {

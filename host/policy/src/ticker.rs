@@ -1,5 +1,5 @@
 //! The clock that preempts guests: one thread that advances the engine's epoch each millisecond while calls are made, and sleeps
-//! when none are. It decides nothing: a call asks for one tick and yields at it.
+//! when none are. It decides nothing: a call asks for a tick or two and yields at it.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 
 use wasmtime::{Engine, EngineWeak};
 
-/// The slice of a guest: the longest that a call keeps a worker, but for one tick.
+/// The slice of a guest on the slow lane; on a worker it gets two at most.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a call until the thread sleeps.
 const IDLE_TICKS_MAX: u32 = 100;
