@@ -1,5 +1,6 @@
 //! Stops running a policy that fails again and again: after some failures in a row it is left alone for a while, then one trial
-//! decides. Each failed trial doubles the pause.
+//! decides. Each failed trial doubles the pause. A failure during which others succeeded is one of its message, not of the policy:
+//! it does not count, so that fifty hooks that spin together and end together stop nobody else.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -19,6 +20,7 @@ pub(crate) struct Breaker {
     open_until_ms: AtomicU64,
     failures: AtomicU32,
     pauses: AtomicU32,
+    successes: AtomicU64,
 }
 
 /// A run that was let through.
@@ -37,6 +39,7 @@ impl Breaker {
             open_until_ms: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             pauses: AtomicU32::new(0),
+            successes: AtomicU64::new(0),
         }
     }
 
@@ -60,7 +63,13 @@ impl Breaker {
             .map(|_| Permit::Trial)
     }
 
+    /// So far; one that differs at the end of a run tells that others succeeded meanwhile.
+    pub(crate) fn successes(&self) -> u64 {
+        self.successes.load(Relaxed)
+    }
+
     pub(crate) fn succeeded(&self, permit: Permit) {
+        self.successes.fetch_add(1, Relaxed);
         match permit {
             Permit::Ordinary if self.failures.load(Relaxed) == 0 => {}
             Permit::Ordinary => self.failures.store(0, Relaxed),

@@ -67,6 +67,8 @@ struct LineRate {
 pub(crate) struct InFlight<'a> {
     policy: &'a Policy,
     pub(crate) permit: Permit,
+    /// Of the policy, when this call began.
+    successes: u64,
 }
 
 /// One call that did not end in its first poll.
@@ -135,6 +137,7 @@ impl Policy {
             Some(permit) => Ok(InFlight {
                 policy: self,
                 permit,
+                successes: self.breaker.successes(),
             }),
             None => {
                 self.in_flight.fetch_sub(1, Relaxed);
@@ -205,6 +208,10 @@ impl InFlight<'_> {
     pub(crate) fn ended(&self, fault: Option<&Fault>) {
         match fault.map_or(Health::Sound, Fault::health) {
             Health::Sound => self.policy.breaker.succeeded(self.permit),
+            // Others succeeded meanwhile: it was its message, not the policy.
+            Health::Broken
+                if self.permit == Permit::Ordinary
+                    && self.successes != self.policy.breaker.successes() => {}
             Health::Broken => {
                 if let Some(pause_ms) = self.policy.breaker.failed(self.permit) {
                     tracing::warn!(
