@@ -73,7 +73,7 @@ impl Effort {
     fn seconds(self) -> u64 {
         match self {
             Self::Quick => 2,
-            Self::Full => 8,
+            Self::Full => 5,
         }
     }
 
