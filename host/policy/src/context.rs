@@ -141,7 +141,7 @@ pub trait Message: Send {
 }
 
 /// Who sent the current message: `source` of the contract. Shared by all messages of a connection; edits reach it through
-/// [`Effects`] once the hook returned.
+/// [`Source::apply`] once the hook returned.
 pub trait Source: Send + Sync {
     /// "udp", "tcp", "tls", "ws", "wss"
     fn transport(&self) -> &str;

@@ -172,10 +172,13 @@ pub fn rename_over(path: &Path, bytes: &[u8]) {
     fs::rename(&beside, path).unwrap();
 }
 
+/// An identity and edits of attributes, as [`Source::apply`] gets them.
+pub type Applied = (Option<String>, Vec<(String, Option<String>)>);
+
 /// Remembers what is applied to it.
 #[derive(Default)]
 pub struct Peer {
-    pub applied: Mutex<Vec<(Option<String>, Vec<(String, Option<String>)>)>>,
+    pub applied: Mutex<Vec<Applied>>,
 }
 
 impl Source for Peer {
