@@ -33,7 +33,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     dependencies(&mut table);
     // Tests start it; cargo builds it for its own package's tests alone.
     table.step("hookswitch", || host::build().map(drop));
-    table.step("tests", || host_cargo("tests", "test --workspace"));
+    table.step("tests", || {
+        host_cargo("tests", "test --workspace --no-fail-fast")
+    });
     table.step("demo", || {
         demo::run(&["--check", "--yes"].map(String::from))
     });
