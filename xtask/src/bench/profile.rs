@@ -103,6 +103,7 @@ impl Sample {
         let origin = match (mode, object) {
             ("[k]", _) => "kernel".to_owned(),
             (_, "hookswitch") => crate_of(&symbol),
+            (_, "[vdso]") => "kernel".to_owned(),
             // Code that was made at run time has no file.
             (_, object)
                 if object.starts_with('[')
@@ -166,6 +167,11 @@ mod tests {
         );
         assert_eq!(origin(" 1.50%|[kernel.kallsyms]|[k] tcp_sendmsg"), "kernel");
         assert_eq!(origin(" 1.50%|libc.so.6|[.] malloc"), "libc.so.6");
+        assert_eq!(origin(" 0.29%|[vdso]|[.] __vdso_clock_gettime"), "kernel");
+        assert_eq!(
+            origin(" 0.29%|[JIT] tid 7|[.] 0x00007f14f8e1593a"),
+            "policies (wasm)"
+        );
         assert!(Sample::parse("# a comment").is_none());
     }
 }
