@@ -84,16 +84,3 @@ fn nothing_banned_is_left() {
     }
     assert_none(&wrong);
 }
-
-#[test]
-fn lines_do_not_end_in_blanks() {
-    let mut wrong = Vec::new();
-    for (path, text) in sources() {
-        let blanks = text
-            .lines()
-            .zip(1..)
-            .filter(|(line, _)| line.ends_with([' ', '\t']));
-        wrong.extend(blanks.map(|(_, number)| format!("{path}:{number} ends in a blank")));
-    }
-    assert_none(&wrong);
-}
