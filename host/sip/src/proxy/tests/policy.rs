@@ -16,7 +16,7 @@ fn hooks(hooks: &[Hook]) -> Net {
     net
 }
 
-fn go_on(ask: &Ask, edit: impl FnOnce(&mut Continue)) -> Verdict {
+pub(super) fn go_on(ask: &Ask, edit: impl FnOnce(&mut Continue)) -> Verdict {
     let mut next = Continue {
         message: ask.message.clone(),
         targets: Vec::new(),
