@@ -11,6 +11,10 @@ use hookswitch::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The C library's allocator returns and takes back pages of the workers' heaps all the time, a system call and a TLB flush each.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let command = match args::parse(std::env::args_os().skip(1)) {
         Ok(command) => command,
