@@ -8,7 +8,8 @@
 //!   "sides": ["web"], "default": ["pbx-a"], "no-answer-ms": 30000 }
 //! ```
 //!
-//! Upstreams of one route are tried one after the other: the next when one failed or did not answer in time.
+//! Upstreams of one route are tried one after the other: the next when one failed or did not answer in time. Strangers (who are neither
+//! browsers nor of an upstream) are routed only if `sides` names `"stranger"`.
 
 mod number;
 mod routes;

@@ -5,12 +5,15 @@ use serde::Deserialize;
 use crate::number::{Called, normalise};
 use crate::table::PrefixTable;
 
+/// The side of who is neither a browser nor of an upstream.
+const STRANGER: &str = "stranger";
+
 /// The configuration as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
-    /// Calls from here alone are routed: "web", "stranger", or names of upstreams; without it all are. A PBX whose own calls to numbers should not
-    /// come back to it is left out.
+    /// Calls from here alone are routed: "web", "stranger", or names of upstreams; without it all but those of strangers, for whom
+    /// an upstream is never open unless it is said here. A PBX whose own calls to numbers should not come back to it is left out.
     #[serde(default)]
     sides: Vec<String>,
     #[serde(default)]
@@ -105,7 +108,7 @@ impl Routes {
     /// fits and there is no default.
     pub(crate) fn way(&self, side: &str, request_uri: &str) -> Option<Way<'_>> {
         let config = &self.config;
-        if !config.sides.is_empty() && !config.sides.iter().any(|routed| routed == side) {
+        if !config.routes_side(side) {
             return None;
         }
         let called = Called::of(request_uri)?;
@@ -129,6 +132,15 @@ impl Routes {
             first_response_ms: route.first_response_ms.unwrap_or(config.first_response_ms),
             no_answer_ms: route.no_answer_ms.unwrap_or(config.no_answer_ms),
         })
+    }
+}
+
+impl Config {
+    fn routes_side(&self, side: &str) -> bool {
+        match self.sides.as_slice() {
+            [] => side != STRANGER,
+            sides => sides.iter().any(|routed| routed == side),
+        }
     }
 }
 
@@ -200,6 +212,20 @@ mod tests {
         let routes = routes(r#"{"sides":["web","pbx-b"],"default":["pbx-a"]}"#).unwrap();
         let routed = |side| routes.way(side, "sip:2@h").is_some();
         assert_eq!(["web", "pbx-a", "pbx-b"].map(routed), [true, false, true]);
+    }
+
+    #[test]
+    fn strangers_are_routed_only_where_they_are_named() {
+        let routed = |json, side| routes(json).unwrap().way(side, "sip:2@h").is_some();
+        let unsaid = r#"{"default":["pbx"]}"#;
+        assert_eq!(
+            ["web", "pbx", "stranger"].map(|side| routed(unsaid, side)),
+            [true, true, false]
+        );
+        assert!(routed(
+            r#"{"sides":["stranger"],"default":["pbx"]}"#,
+            "stranger"
+        ));
     }
 
     #[test]

@@ -7,4 +7,5 @@ mod configuration;
 mod from_pbx;
 mod losses;
 mod reload;
+mod strangers;
 mod to_pbx;
