@@ -27,7 +27,6 @@ use tokio_tungstenite::{
 };
 
 use super::pipe::{Pipe, PipeState};
-use crate::worker::WorkerRef;
 
 /// A SIP message of a browser fits: an idle connection holds no more.
 const READ_BUFFER_BYTES: usize = 4_096;
@@ -57,16 +56,25 @@ pub(crate) struct Bounds {
     pub(crate) idle_max: Duration,
 }
 
+/// Who gets what a connection reads: its worker.
+pub(crate) trait Inbox {
+    /// Pending while nothing more is to be read.
+    fn poll_uncongested(&self, cx: &Context<'_>) -> Poll<()>;
+    /// Bytes of one message came on `flow`.
+    fn received(&self, flow: &Arc<Flow>, bytes: Bytes);
+}
+
 /// An open WebSocket.
-pub(crate) struct Connection<S> {
+pub(crate) struct Connection<S, I> {
     socket: WebSocketStream<S>,
     flow: Arc<Flow>,
     pipe: Rc<Pipe>,
-    worker: WorkerRef,
+    inbox: I,
     idle_max: Duration,
     heard_at: Instant,
     timer: Pin<Box<Sleep>>,
     closing: Closing,
+    sent: Sent,
 }
 
 /// Whether our Close was sent.
@@ -76,14 +84,23 @@ enum Closing {
     Sent,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+/// Where the bytes of the frames are that the socket was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// All with the kernel.
+    Whole,
+    /// Some in the buffers of WebSocket or TLS, which nobody but us empties.
+    Partly,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
     /// After the upgrade; `early` are bytes that came right behind it.
     pub(crate) async fn open(
         stream: S,
         early: Vec<u8>,
         flow: Arc<Flow>,
         pipe: Rc<Pipe>,
-        worker: WorkerRef,
+        inbox: I,
         bounds: Bounds,
     ) -> Self {
         let config = WebSocketConfig::default()
@@ -98,11 +115,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             socket,
             flow,
             pipe,
-            worker,
+            inbox,
             idle_max: bounds.idle_max,
             heard_at: Instant::now(),
             timer: Box::pin(tokio::time::sleep(bounds.idle_max / 2)),
             closing: Closing::No,
+            sent: Sent::Whole,
         }
     }
 
@@ -146,40 +164,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes what waits, as far as the socket takes it; the task is woken when it takes more.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        let going_away = self.pipe.state() == PipeState::GoingAway && self.closing == Closing::No;
-        if self.pipe.is_empty() && !going_away {
-            return Ok(());
-        }
-        let mut socket = Pin::new(&mut self.socket);
         while !self.pipe.is_empty() && self.closing == Closing::No {
-            if socket.as_mut().poll_ready(cx)?.is_pending() {
+            if Pin::new(&mut self.socket).poll_ready(cx)?.is_pending() {
                 return Ok(());
             }
             if let Some(bytes) = self.pipe.pop() {
-                socket.as_mut().start_send(frame(bytes))?;
+                self.start_send(frame(bytes))?;
             }
         }
-        if going_away {
+        if self.pipe.state() == PipeState::GoingAway && self.closing == Closing::No {
             let reason = CloseFrame {
                 code: CloseCode::Away,
                 reason: Utf8Bytes::from_static("going away"),
             };
-            socket.as_mut().start_send(Message::Close(Some(reason)))?;
+            self.start_send(Message::Close(Some(reason)))?;
             self.closing = Closing::Sent;
             let deadline = tokio::time::Instant::now() + CLOSE_MAX;
             self.timer.as_mut().reset(deadline);
         }
-        match socket.poll_flush(cx) {
-            Poll::Ready(flushed) => flushed,
-            Poll::Pending => Ok(()),
+        self.flush(cx)
+    }
+
+    fn start_send(&mut self, message: Message) -> Result<(), Error> {
+        self.sent = Sent::Partly;
+        Pin::new(&mut self.socket).start_send(message)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        if self.sent == Sent::Partly && Pin::new(&mut self.socket).poll_flush(cx)?.is_ready() {
+            self.sent = Sent::Whole;
         }
+        Ok(())
     }
 
     /// One frame, if one came and the worker can take it; `None` at the end of the connection.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        ready!(self.worker.borrow().poll_uncongested(cx));
+        ready!(self.inbox.poll_uncongested(cx));
         let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
             Some(Ok(message)) => message,
             Some(Err(_)) | None => return Poll::Ready(None),
@@ -196,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn take(&mut self, payload: Bytes) {
         match framing::datagram(payload) {
-            Frame::Message(bytes) => self.worker.borrow_mut().received(&self.flow, bytes),
+            Frame::Message(bytes) => self.inbox.received(&self.flow, bytes),
             // A full pipe ends the connection at the next look.
             Frame::Ping => drop(self.pipe.push(Bytes::from_static(framing::PONG))),
             Frame::Blank => {}
@@ -214,9 +236,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Ended::Idle);
             }
             let due = if silent >= self.idle_max / 2 {
-                let mut socket = Pin::new(&mut self.socket);
-                let pinged = socket.as_mut().start_send(Message::Ping(Bytes::new()));
-                if pinged.is_err() || matches!(socket.poll_flush(cx), Poll::Ready(Err(_))) {
+                let pinged = self.start_send(Message::Ping(Bytes::new()));
+                if pinged.and_then(|()| self.flush(cx)).is_err() {
                     return Poll::Ready(Ended::Closed);
                 }
                 self.idle_max
@@ -234,5 +255,94 @@ fn frame(bytes: Bytes) -> Message {
     match Utf8Bytes::try_from(bytes.clone()) {
         Ok(text) => Message::Text(text),
         Err(_) => Message::Binary(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use futures_util::StreamExt;
+    use hookswitch_sip::flow::{FlowId, ListenerId, Side, Transport, WorkerId};
+    use tokio::{
+        io::{DuplexStream, duplex},
+        task::LocalSet,
+    };
+
+    use super::*;
+
+    /// Keeps what came.
+    #[derive(Clone, Default)]
+    struct Kept(Rc<RefCell<Vec<Bytes>>>);
+
+    impl Inbox for Kept {
+        fn poll_uncongested(&self, _cx: &Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+        fn received(&self, _flow: &Arc<Flow>, bytes: Bytes) {
+            self.0.borrow_mut().push(bytes);
+        }
+    }
+
+    fn flow() -> Arc<Flow> {
+        Arc::new(Flow {
+            id: FlowId::Connection {
+                worker: WorkerId(0),
+                serial: 1,
+            },
+            transport: Transport::Ws,
+            listener: ListenerId(0),
+            peer: ([192, 0, 2, 1], 5000).into(),
+            side: Side::Web,
+        })
+    }
+
+    const BOUNDS: Bounds = Bounds {
+        message_bytes_max: 4_096,
+        queue_bytes_max: 65_536,
+        idle_max: Duration::from_secs(120),
+    };
+
+    /// A connection over a pipe of `room` bytes; what it read, how it ended, and a client at the other end.
+    async fn check<F: Future>(
+        room: usize,
+        client: impl FnOnce(WebSocketStream<DuplexStream>, Rc<Pipe>) -> F,
+    ) -> (Vec<Bytes>, Ended) {
+        let (ours, theirs) = duplex(room);
+        let pipe = Rc::new(Pipe::new(BOUNDS.queue_bytes_max));
+        let kept = Kept::default();
+        let connection = Connection::open(
+            ours,
+            Vec::new(),
+            flow(),
+            Rc::clone(&pipe),
+            kept.clone(),
+            BOUNDS,
+        )
+        .await;
+        let theirs = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+        let scene = async {
+            let connection = tokio::task::spawn_local(connection.run());
+            tokio::time::timeout(Duration::from_secs(20), client(theirs, pipe))
+                .await
+                .unwrap();
+            connection.await.unwrap()
+        };
+        let ended = LocalSet::new().run_until(scene).await;
+        (kept.0.take(), ended)
+    }
+
+    #[tokio::test]
+    async fn a_message_to_a_full_socket_leaves_when_it_drains() {
+        let long = "INVITE ".repeat(500);
+        let (_, ended) = check(64, async |mut client, pipe| {
+            pipe.push(Bytes::from(long.clone())).unwrap();
+            // The first 64 bytes go; the rest waits for the reader, and nothing else is sent that would push it on.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            assert_eq!(client.next().await.unwrap().unwrap(), Message::text(long));
+        })
+        .await;
+        assert_eq!(ended, Ended::Closed);
     }
 }

@@ -266,6 +266,16 @@ impl Worker {
     }
 }
 
+impl websocket::Inbox for WorkerRef {
+    fn poll_uncongested(&self, cx: &Context<'_>) -> Poll<()> {
+        self.borrow().poll_uncongested(cx)
+    }
+
+    fn received(&self, flow: &Arc<Flow>, bytes: Bytes) {
+        self.borrow_mut().received(flow, bytes);
+    }
+}
+
 impl Shared {
     /// The policies that a new transaction begins with.
     fn policies(&self) -> Policies {
