@@ -214,17 +214,14 @@ impl Branch {
         }
     }
 
-    /// Nothing more can come of it: neither a response, nor an answer that is awaited, nor the end of its CANCEL.
-    pub(super) fn is_finished(&self) -> bool {
+    /// Nothing is on its way but what its machine waits for: neither a response, nor an ask, nor the end of its CANCEL.
+    pub(super) fn is_idle(&self) -> bool {
         let cancelled = match &self.cancel {
             Cancel::No | Cancel::Wanted(_) => true,
             Cancel::Sent { state, .. } => {
                 matches!(state, client::State::Completed | client::State::Terminated)
             }
         };
-        self.machine == ClientMachine::Terminated
-            && self.ask.is_none()
-            && self.queue.is_empty()
-            && cancelled
+        self.ask.is_none() && self.queue.is_empty() && cancelled
     }
 }

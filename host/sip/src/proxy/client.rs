@@ -69,6 +69,9 @@ impl Proxy {
 
     pub(super) fn on_client_timer(&mut self, id: BranchId, timer: Timer) {
         let Some(branch) = self.branches.get_mut(&id) else {
+            if timer == Timer::K {
+                self.absorbing.remove(&id);
+            }
             return;
         };
         // Once given up, a request is not sent again; should an INVITE have arrived, its provisional response gets the CANCEL.

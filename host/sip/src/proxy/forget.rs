@@ -2,13 +2,14 @@
 
 use super::{
     Proxy,
+    branch::{BranchPhase, ClientMachine},
     ids::{BranchId, TxId},
     io::Cause,
     server_tx::ServerMachine,
 };
 use crate::{
     flow::FlowId,
-    transaction::{invite_server, server},
+    transaction::{client, invite_server, server},
 };
 
 impl Proxy {
@@ -28,14 +29,21 @@ impl Proxy {
         self.forget_if_done(branch.tx);
     }
 
+    /// One that has only to absorb retransmissions until Timer K (RFC 3261 §17.1.2.2) needs no more than its name for it.
     pub(super) fn forget_branch_if_done(&mut self, id: BranchId) {
-        if self
-            .branches
-            .get(&id)
-            .is_some_and(|branch| branch.is_finished())
-        {
-            self.forget_branch(id);
+        let Some(branch) = self.branches.get(&id).filter(|branch| branch.is_idle()) else {
+            return;
+        };
+        match branch.machine {
+            ClientMachine::Terminated => {}
+            ClientMachine::Other(client::State::Completed)
+                if branch.phase == BranchPhase::Decided =>
+            {
+                self.absorbing.insert(id);
+            }
+            ClientMachine::Idle | ClientMachine::Invite(_) | ClientMachine::Other(_) => return,
         }
+        self.forget_branch(id);
     }
 
     /// Removes a transaction that is over and has no branch that could still bring a 2xx.

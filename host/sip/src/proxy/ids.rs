@@ -1,7 +1,7 @@
 //! Names of things inside one proxy, maps from them, and chance.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasherDefault, DefaultHasher, Hasher},
 };
 
@@ -23,6 +23,9 @@ pub(super) struct CallKey(pub(super) u64);
 
 /// A map from numbers that no peer can choose: ours are counted, drawn, or hashed with a secret.
 pub(super) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// A set of such numbers.
+pub(super) type IdSet<K> = HashSet<K, BuildHasherDefault<IdHasher>>;
 
 /// Spreads one number over the whole word (Fibonacci hashing).
 #[derive(Default)]

@@ -61,7 +61,7 @@ use self::{
     branch::Branch,
     calls::Calls,
     gates::Gates,
-    ids::{BranchId, Chance, IdMap, TxId, TxKey},
+    ids::{BranchId, Chance, IdMap, IdSet, TxId, TxKey},
     index::Index,
     io::{AskId, Input, Output, StoreOp},
     names::Names,
@@ -90,6 +90,8 @@ pub struct Proxy {
     /// Finds the transaction of a retransmission, an ACK or a CANCEL.
     by_key: IdMap<TxKey, TxId>,
     branches: IdMap<BranchId, Branch>,
+    /// Branches of which nothing is left but to absorb retransmitted responses until Timer K.
+    absorbing: IdSet<BranchId>,
     /// Branches that wait for an answer, by where they went, for when that place is gone.
     by_destination: Index<Destination, BranchId>,
     /// Transactions by the connection that they came on, for when it is gone.
@@ -113,7 +115,7 @@ enum Service {
 pub struct Gauges {
     /// Server transactions.
     pub transactions: usize,
-    /// Branches: client transactions, and those that are still asked about.
+    /// Branches: client transactions in any state, and those that are still asked about.
     pub branches: usize,
     /// Records of calls.
     pub calls: usize,
@@ -139,6 +141,7 @@ impl Proxy {
             servers: IdMap::default(),
             by_key: IdMap::default(),
             branches: IdMap::default(),
+            absorbing: IdSet::default(),
             by_destination: Index::new(),
             by_client: Index::new(),
             asks: IdMap::default(),
@@ -193,7 +196,7 @@ impl Proxy {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             transactions: self.servers.len(),
-            branches: self.branches.len(),
+            branches: self.branches.len() + self.absorbing.len(),
             calls: self.calls.len(),
             asks: self.asks.len(),
             timers: self.timers.len(),

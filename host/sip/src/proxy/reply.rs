@@ -8,7 +8,7 @@ use super::{
     Proxy, Timeout,
     ids::TxId,
     io::{Cause, DropCause, Ended, Output},
-    server_tx::{Phase, ServerEvent},
+    server_tx::{Phase, Plan, ServerEvent},
 };
 use crate::{
     flow::{Destination, Flow, UpstreamId},
@@ -150,6 +150,9 @@ impl Proxy {
             return;
         }
         tx.phase = Phase::Over;
+        // Nothing more goes out; what is left absorbs retransmissions for up to half a minute.
+        tx.outgoing = None;
+        tx.plan = Plan::default();
         let mut ended = ended_of(&tx.request, &tx.flow, status, cause, detail);
         ended.in_dialog = tx.dialog.is_some();
         ended.upstream = upstream;

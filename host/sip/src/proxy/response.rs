@@ -27,7 +27,10 @@ impl Proxy {
         let id = BranchId(via.number);
         let queued_max = self.config.limits.queued_max;
         let Some(branch) = self.branches.get_mut(&id) else {
-            return self.dropped(DropCause::StrayResponse);
+            if !self.absorbing.contains(&id) {
+                self.dropped(DropCause::StrayResponse);
+            }
+            return;
         };
         let method = response.cseq().map(|cseq| cseq.method);
         if method == Some(Method::Cancel) {

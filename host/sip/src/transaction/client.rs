@@ -58,7 +58,7 @@ pub fn step(state: State, event: Event, reliability: Reliability) -> (State, &'s
             (State::Proceeding, &[Action::Pass])
         }
         (State::Trying | State::Proceeding, Event::Final) => match reliability {
-            Reliability::Unreliable => (State::Completed, &[Action::Pass, Action::Start(Timer::K)]),
+            Reliability::Unreliable => (State::Completed, &[Action::Start(Timer::K), Action::Pass]),
             Reliability::Reliable => (State::Terminated, &[Action::Pass]),
         },
         (State::Trying | State::Proceeding, Event::TransportError) => {

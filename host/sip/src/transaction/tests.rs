@@ -109,20 +109,20 @@ fn client_rows() {
         &events,
         client::step,
         &expect![[r#"
-        Trying Provisional → Proceeding [Pass]
-        Trying Final → Completed [Pass, Start(K)]
-            reliable → Terminated [Pass]
-        Trying TransportError → Terminated [Unreachable]
-        Trying Fired(E) → Trying [Resend, Start(E)]
-        Trying Fired(F) → Terminated [Timeout]
-        Proceeding Provisional → Proceeding [Pass]
-        Proceeding Final → Completed [Pass, Start(K)]
-            reliable → Terminated [Pass]
-        Proceeding TransportError → Terminated [Unreachable]
-        Proceeding Fired(E) → Proceeding [Resend, Start(E)]
-        Proceeding Fired(F) → Terminated [Timeout]
-        Completed Fired(K) → Terminated []
-    "#]],
+            Trying Provisional → Proceeding [Pass]
+            Trying Final → Completed [Start(K), Pass]
+                reliable → Terminated [Pass]
+            Trying TransportError → Terminated [Unreachable]
+            Trying Fired(E) → Trying [Resend, Start(E)]
+            Trying Fired(F) → Terminated [Timeout]
+            Proceeding Provisional → Proceeding [Pass]
+            Proceeding Final → Completed [Start(K), Pass]
+                reliable → Terminated [Pass]
+            Proceeding TransportError → Terminated [Unreachable]
+            Proceeding Fired(E) → Proceeding [Resend, Start(E)]
+            Proceeding Fired(F) → Terminated [Timeout]
+            Completed Fired(K) → Terminated []
+        "#]],
     );
 }
 
