@@ -32,7 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     } else {
         Mode::Serve
     };
-    install::ensure(&[install::NPM], Consent::of(args))?;
+    install::ensure(&[install::NPM, install::WASM], Consent::of(args))?;
     let folder = lay_out(mode)?;
     let binary = host::build()?;
     let mut process = start(&binary, &folder)?;

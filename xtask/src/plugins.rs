@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use wit_component::ComponentEncoder;
 
 use crate::shell::{self, root, target_dir};
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// What policies are compiled for before they become components.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Which policies to build.
 #[derive(Debug, Clone, Copy)]
@@ -47,69 +48,111 @@ pub(crate) fn build(selection: Selection<'_>) -> Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Can this machine compile policies as it is?
-pub(crate) fn can_build() -> bool {
-    Toolchain::find().is_ok()
+/// The Debian packages without which this machine cannot compile policies; none if it can.
+pub(crate) fn packages_missing() -> Vec<String> {
+    match Toolchain::find() {
+        Ok(_) => Vec::new(),
+        Err(Missing::Std) => ["rustc-web", "rust-web-src"].map(String::from).to_vec(),
+        Err(Missing::Linker { llvm }) => vec![format!("lld-{llvm}")],
+    }
 }
 
 /// How this machine compiles Rust to wasm.
-enum Toolchain {
-    /// rustup's target is installed.
-    Installed,
-    /// rustup's `rust-src` is installed: std is built once from it.
-    RustSrc,
-    /// Debian's `rustc-web` and `rust-web-src` with the toolchain's own cargo and linker.
-    Debian { linker: PathBuf },
+struct Toolchain {
+    rustc: PathBuf,
+    std: Std,
+    linker: PathBuf,
+}
+
+/// Where std for wasm comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Std {
+    /// The target is installed.
+    Compiled,
+    /// Its source is installed: rustup's `rust-src`, Debian's `rust-web-src`. It is built once.
+    Source,
+}
+
+/// What a toolchain for wasm lacks.
+enum Missing {
+    Std,
+    Linker {
+        /// Version of the compiler's LLVM, whose linker fits.
+        llvm: String,
+    },
 }
 
 impl Toolchain {
-    fn find() -> Result<Self> {
-        let sysroot = PathBuf::from(
-            shell::read(shell::command("rustc").args(["--print", "sysroot"]))?.trim_end(),
-        );
-        if has_std(&sysroot) {
-            return Ok(Self::Installed);
-        }
-        if sysroot
-            .join("lib/rustlib/src/rust/library/Cargo.lock")
-            .exists()
-        {
-            return Ok(Self::RustSrc);
-        }
-        let linker = find_linker(&sysroot);
-        if Path::new(DEBIAN_RUSTC).exists()
-            && Path::new("/usr/lib/rustlib/src/rust/library").exists()
-        {
-            return Ok(Self::Debian {
-                linker: linker.context("the toolchain has no rust-lld")?,
-            });
-        }
-        bail!(
-            "no Rust for {TARGET} on this machine. Run one of:\n  rustup target add {TARGET}\n  apt-get install --no-install-recommends rustc-web rust-web-src"
-        )
+    /// The compiler on PATH, or else Debian's, driven by the cargo that runs us.
+    fn find() -> Result<Self, Missing> {
+        let compilers = [shell::which("rustc"), Some(PathBuf::from(DEBIAN_RUSTC))];
+        let (rustc, sysroot, std) = compilers
+            .into_iter()
+            .flatten()
+            .find_map(|rustc| {
+                let sysroot = sysroot(&rustc)?;
+                let std = Std::of(&sysroot)?;
+                Some((rustc, sysroot, std))
+            })
+            .ok_or(Missing::Std)?;
+        let linker = find_linker(&sysroot).ok_or_else(|| Missing::Linker {
+            llvm: llvm_of(&rustc),
+        })?;
+        Ok(Self { rustc, std, linker })
     }
 
     fn apply(&self, cargo: &mut Command) {
-        let build_std = ["-Zbuild-std=std,panic_abort"];
-        match self {
-            Self::Installed => {}
-            Self::RustSrc => {
-                cargo.args(build_std).env("RUSTC_BOOTSTRAP", "1");
-            }
-            Self::Debian { linker } => {
-                cargo
-                    .args(build_std)
-                    .env("RUSTC_BOOTSTRAP", "1")
-                    .env("RUSTC", DEBIAN_RUSTC);
-                cargo
-                    .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
-                    .env_remove("RUSTUP_TOOLCHAIN");
-            }
+        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker);
+        if self.std == Std::Source {
+            cargo
+                .arg("-Zbuild-std=std,panic_abort")
+                .env("RUSTC_BOOTSTRAP", "1");
         }
+        if self.rustc == Path::new(DEBIAN_RUSTC) {
+            cargo
+                .env("RUSTC", DEBIAN_RUSTC)
+                .env_remove("RUSTUP_TOOLCHAIN");
+        }
+    }
+}
+
+impl Std {
+    fn of(sysroot: &Path) -> Option<Self> {
+        if has_std(sysroot) {
+            return Some(Self::Compiled);
+        }
+        let source = sysroot.join("lib/rustlib/src/rust/library/Cargo.lock");
+        source.exists().then_some(Self::Source)
     }
 }
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// `None`: there is no such compiler, or it is too old for the policies.
+fn sysroot(rustc: &Path) -> Option<PathBuf> {
+    let says = |words: &[&str]| shell::read(shell::command(rustc).args(words)).ok();
+    let version = says(&["--version"])?;
+    let version = version.split_whitespace().nth(1)?;
+    (numbers(version) >= numbers(env!("CARGO_PKG_RUST_VERSION")))
+        .then(|| says(&["--print", "sysroot"]))?
+        .map(|sysroot| PathBuf::from(sysroot.trim_end()))
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect()
+}
+
+fn llvm_of(rustc: &Path) -> String {
+    let says = shell::read(shell::command(rustc).arg("-vV")).unwrap_or_default();
+    let llvm = says
+        .lines()
+        .find_map(|line| line.strip_prefix("LLVM version: "));
+    let major = llvm.and_then(|version| version.split('.').next());
+    major.unwrap_or_default().to_owned()
+}
 
 fn has_std(sysroot: &Path) -> bool {
     let Ok(entries) = fs::read_dir(sysroot.join("lib/rustlib").join(TARGET).join("lib")) else {
@@ -120,12 +163,37 @@ fn has_std(sysroot: &Path) -> bool {
         .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
+/// The toolchain's own, or else Debian's; of several of those the newest, since an old one does not understand what a newer compiler wrote.
 fn find_linker(sysroot: &Path) -> Option<PathBuf> {
     let hosts = fs::read_dir(sysroot.join("lib/rustlib")).ok()?;
-    hosts
+    let own = hosts
         .flatten()
         .map(|host| host.path().join("bin/rust-lld"))
-        .find(|linker| linker.exists())
+        .find(|linker| linker.exists());
+    own.or_else(|| shell::which("rust-lld"))
+        .or_else(newest_of_debian)
+        .or_else(|| shell::which("wasm-ld"))
+}
+
+fn newest_of_debian() -> Option<PathBuf> {
+    let programs = fs::read_dir("/usr/bin").ok()?.flatten();
+    let version = |path: &Path| -> Option<u32> {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix("wasm-ld-")?.parse().ok()
+    };
+    programs
+        .filter_map(|program| Some((version(&program.path())?, program.path())))
+        .max()
+        .map(|(_, path)| path)
+}
+
+fn toolchain() -> Result<Toolchain> {
+    Toolchain::find().map_err(|_| {
+        anyhow::anyhow!(
+            "this machine cannot compile Rust for {TARGET}. Run one of:\n  rustup target add {TARGET}\n  apt-get install --no-install-recommends {}",
+            packages_missing().join(" ")
+        )
+    })
 }
 
 /// Runs cargo, and gives the core modules that it says it made.
@@ -148,7 +216,7 @@ fn compile(selection: Selection<'_>) -> Result<Vec<PathBuf>> {
         Selection::All => cargo.arg("--workspace"),
         Selection::Named(names) => cargo.args(names.iter().flat_map(|name| ["--package", name])),
     };
-    Toolchain::find()?.apply(&mut cargo);
+    toolchain()?.apply(&mut cargo);
     let done = cargo
         .stderr(Stdio::inherit())
         .output()

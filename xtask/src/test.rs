@@ -14,14 +14,17 @@ use crate::{
 
 /// Runs every step, even after one failed. The last line counts them: `N passed, N failed, N skipped`.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let peers = [
+    let needs = [
         install::NPM,
         install::CHROMIUM,
         install::SIPP,
         install::TSHARK,
         install::PIP,
+        install::RUSTFMT,
+        install::CLIPPY,
+        install::WASM,
     ];
-    install::ensure(&peers, Consent::of(args))?;
+    install::ensure(&needs, Consent::of(args))?;
     let mut table = Table::default();
     table.step("npm packages", || {
         softphone::install(&root().join("tests/e2e"))
