@@ -36,7 +36,12 @@ impl Proxy {
         if method == Some(Method::Cancel) {
             return self.on_cancel_response(id, &response);
         }
-        if method != branch.request.method() || branch.phase == BranchPhase::Preparing {
+        // Without a Via below ours it is for us (RFC 3261 §16.7 item 3), who asked for nothing: the timers judge the branch.
+        let is_for_client = response.values(HeaderName::Via).nth(1).is_some();
+        if method != branch.request.method()
+            || branch.phase == BranchPhase::Preparing
+            || !is_for_client
+        {
             return self.dropped(DropCause::StrayResponse);
         }
         if branch.ask.is_none() {
@@ -89,12 +94,8 @@ impl Proxy {
             return;
         };
         response.remove_first_value(HeaderName::Via);
-        if !response.contains(HeaderName::Via) {
-            return self.dropped(DropCause::Unanswerable);
-        }
-        if restore(&mut response, &tx.request, branch).is_err() {
-            return self.dropped(DropCause::Unanswerable);
-        }
+        // What cannot be written passes as it came: who waits for it must not wait for ever.
+        let _ = restore(&mut response, &tx.request, branch);
         match response.status().unwrap_or(0) {
             ..200 => self.pass_provisional(id, response),
             200..300 => self.pass_success(id, response),

@@ -1,7 +1,10 @@
 //! Whatever parses may come: nothing of it stops the proxy, and all of it is over some day.
 
 use super::{calls::DIALOG, *};
-use crate::proxy::{ids::Chance, io::Hook};
+use crate::proxy::{
+    ids::Chance,
+    io::{DropCause, Hook},
+};
 
 /// One message of each kind; the answers to what the proxy sent are made from what it sent.
 fn corpus(net: &mut Net) -> Vec<(Peer, Message)> {
@@ -161,4 +164,30 @@ fn what_parses_does_no_harm() {
         net.assert_empty();
     }
     assert!(taken > 2_000, "{taken} messages parsed");
+}
+
+/// RFC 3261 §16.7 item 3: it must not be forwarded, and the request that it seems to answer still ends.
+#[test]
+fn a_response_without_the_clients_via_answers_nothing() {
+    for (method, end) in [("MESSAGE", 0), ("INVITE", 408)] {
+        let mut net = net();
+        net.register(Peer::Web(2), "bob", "rb", "<sip:b@y.invalid>");
+        net.receive(
+            Peer::Web(1),
+            request(Peer::Web(1), method, "sip:bob@test", "m", "", ""),
+        );
+        let asked = net.next_for(Peer::Web(2));
+        for status in [180, 200, 486] {
+            let mut answer = response(&asked, status, "b", "", "");
+            let via = text(answer.values(HeaderName::Via).next().unwrap());
+            answer.set(HeaderName::Via, via).unwrap();
+            net.receive(Peer::Web(2), answer);
+        }
+        assert_eq!(net.dropped, [DropCause::StrayResponse; 3]);
+        assert_eq!(net.ladder(), "");
+        net.pass_ms(64_000);
+        let ends: Vec<_> = net.ended.iter().map(|ended| ended.status).collect();
+        assert_eq!((ends, net.proxy.unanswered()), (vec![end], 0), "{method}");
+        net.assert_empty();
+    }
 }
