@@ -124,24 +124,47 @@ impl Message {
     }
 
     /// Removes the first value of this name, out of a comma list too: pops the topmost Via or Route. `false` if there is none.
-    pub fn remove_first_value<'n>(&mut self, name: impl Into<Name<'n>>) -> bool {
+    ///
+    /// # Errors
+    /// As [`Message::remove_first_values`].
+    pub fn remove_first_value<'n>(
+        &mut self,
+        name: impl Into<Name<'n>>,
+    ) -> Result<bool, MessageError> {
+        Ok(self.remove_first_values(name, 1)? > 0)
+    }
+
+    /// Removes up to `count` values of this name from the first on, and says how many there were. What is left of a comma list is
+    /// written once, however many of it go.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLarge`]; the values before that list are gone then.
+    pub fn remove_first_values<'n>(
+        &mut self,
+        name: impl Into<Name<'n>>,
+        count: usize,
+    ) -> Result<usize, MessageError> {
         let name = name.into();
-        while let Some(at) = self.find(name) {
-            let line = self.lines.remove(at);
-            self.state = State::Edited;
+        let mut removed = 0;
+        while removed < count
+            && let Some(at) = self.find(name)
+            && let Some(&line) = self.lines.get(at)
+        {
             let mut values = Split::new(self.value_of(&line), name.is_list());
-            let had_value = values.next().is_some();
-            let rest = trim(values.rest().unwrap_or_default()).to_vec();
-            if !rest.is_empty() {
-                let line = self.copy_line(&line, &rest);
-                self.lines.insert(at, line);
-            }
             // A field with an empty value is passed over, as `values` does.
-            if had_value {
-                return true;
+            removed += values.by_ref().take(count - removed).count();
+            let rest = trim(values.rest().unwrap_or_default()).to_vec();
+            if rest.is_empty() {
+                self.lines.remove(at);
+                self.state = State::Edited;
+            } else {
+                let line = self.copy_line(&line, &rest)?;
+                if let Some(place) = self.lines.get_mut(at) {
+                    *place = line;
+                }
             }
         }
-        false
+        Ok(removed)
     }
 
     /// Replaces the first value of this name, in a comma list too; adds the field as [`Message::prepend`] does if there is none.
@@ -168,8 +191,7 @@ impl Message {
             Some(rest) => [value, b",", rest].concat(),
             None => value.to_vec(),
         };
-        self.reserve(whole.len())?;
-        let line = self.copy_line(&line, &whole);
+        let line = self.copy_line(&line, &whole)?;
         if let Some(place) = self.lines.get_mut(at) {
             *place = line;
         }
@@ -296,18 +318,19 @@ impl Message {
     }
 
     /// A line with the name and colon of `line`, byte for byte, and another value.
-    fn copy_line(&mut self, line: &Line, value: &[u8]) -> Line {
+    fn copy_line(&mut self, line: &Line, value: &[u8]) -> Result<Line, MessageError> {
         let head = self.slice(line.source, line.start, line.value).to_vec();
+        self.reserve(head.len() + value.len() + 3)?;
         let start = self.edits.len() as u32;
         self.edits.extend_from_slice(&head);
         self.edits.push(b' ');
-        self.end_line(
+        Ok(self.end_line(
             start,
             line.name_len,
             start + head.len() as u32,
             line.name,
             value,
-        )
+        ))
     }
 
     fn end_line(

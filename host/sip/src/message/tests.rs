@@ -52,12 +52,34 @@ fn the_top_via_is_pushed_and_popped() {
         .prepend(HeaderName::Via, "SIP/2.0/UDP me;branch=z9hG4bK0")
         .unwrap();
     assert_eq!(message.top_via().unwrap().branch(), Some("z9hG4bK0"));
-    assert!(message.remove_first_value(HeaderName::Via));
+    assert_eq!(message.remove_first_value(HeaderName::Via), Ok(true));
     assert_eq!(text(&message), INVITE);
-    assert!(message.remove_first_value(HeaderName::Via));
+    assert_eq!(message.remove_first_value(HeaderName::Via), Ok(true));
     assert!(
         text(&message).contains("\r\nv: SIP/2.0/WSS b.invalid;branch=z9hG4bK2\r\nX-Odd  :\tkept")
     );
+}
+
+#[test]
+fn many_values_go_at_once_and_what_is_left_is_written_once() {
+    let route = "<sip:192.0.2.1>,".repeat(500);
+    let routes = || {
+        let mut message = parse(INVITE);
+        message.set("Route", format!("{route}<sip:a>")).unwrap();
+        message.append("Route", "<sip:b>, <sip:c>").unwrap();
+        message
+    };
+    let mut message = routes();
+    let before = message.edits.len();
+    assert_eq!(message.remove_first_values("Route", 502), Ok(502));
+    assert_eq!(message.header("Route").as_deref(), Some(&b"<sip:c>"[..]));
+    assert!(message.edits.len() < before + 40);
+    assert_eq!(message.remove_first_values("Route", 2), Ok(1));
+    // One by one each is written again, up to the limit.
+    let mut message = routes();
+    let removed = (0..500).map(|_| message.remove_first_value("Route"));
+    assert_eq!(removed.last(), Some(Err(MessageError::TooLarge)));
+    assert!(message.edits.len() <= 1024 * 1024);
 }
 
 /// The message after `edit`, and what that returned.
@@ -88,9 +110,9 @@ fn values_of_lists_are_removed_and_replaced_one_by_one() {
             let removed = [(); 3].map(|()| message.remove_first_value("Route"));
             message.append("Route", "").unwrap();
             (
-                removed,
-                message.remove_first_value("Route"),
-                message.remove_first_value("Path"),
+                removed.map(Result::unwrap),
+                message.remove_first_value("Route").unwrap(),
+                message.remove_first_value("Path").unwrap(),
             )
         },
         expect![[r#"

@@ -93,9 +93,9 @@ impl Proxy {
         let Some(tx) = self.servers.get(&branch.tx) else {
             return;
         };
-        response.remove_first_value(HeaderName::Via);
+        let popped = response.remove_first_value(HeaderName::Via);
         // What cannot be written passes as it came: who waits for it must not wait for ever.
-        let _ = restore(&mut response, &tx.request, branch);
+        let _ = popped.and_then(|_| restore(&mut response, &tx.request, branch));
         match response.status().unwrap_or(0) {
             ..200 => self.pass_provisional(id, response),
             200..300 => self.pass_success(id, response),

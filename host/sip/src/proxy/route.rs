@@ -1,6 +1,6 @@
 //! Route pre-processing (RFC 3261 §16.4, §16.12): which Routes are ours, and what the flow token in them says.
 
-use super::{Proxy, dialog::InDialog, reply::Reply};
+use super::{Proxy, dialog::InDialog, io::Cause, reply::Reply};
 use crate::{
     flow::{Flow, Side},
     header::NameAddr,
@@ -14,21 +14,21 @@ impl Proxy {
     ///
     /// # Errors
     /// The answer: 403 for a token that does not verify and for Routes that are not ours and not an upstream's, 481 for a To tag
-    /// without a token.
+    /// without a token, 513 for Routes that are too large to be rewritten.
     pub(super) fn take_routes(
         &self,
         request: &mut Message,
         flow: &Flow,
     ) -> Result<Option<InDialog>, Reply> {
-        let token = self
-            .take_strict_route(request)
-            .or_else(|| self.take_own_routes(request));
+        let token = match self.take_strict_route(request) {
+            Some(token) => Some(token),
+            None => self.take_own_routes(request)?,
+        };
         let has_to_tag = request.to_tag().is_some();
         match token {
             Some(token) => self.open(&token, request).map(Some),
             None if has_to_tag && request.method() != Some(Method::Register) => {
-                Err(Reply::new(481, super::io::Cause::Refused)
-                    .detail("To tag without a flow token"))
+                Err(Reply::new(481, Cause::Refused).detail("To tag without a flow token"))
             }
             None => self.check_other_routes(request, flow).map(|()| None),
         }
@@ -71,37 +71,44 @@ impl Proxy {
         request.set_values(HeaderName::Route, &routes).ok()?;
         request.set_request_uri(&target).ok()?;
         // The other of our two, if there were two.
-        while self
-            .first_route(request)
-            .is_some_and(|(is_ours, user)| is_ours && user.as_deref() == Some(&token))
-        {
-            request.remove_first_value(HeaderName::Route);
-        }
-        Some(token)
-    }
-
-    /// Pops the Routes that point at us: all with the same token, which are one passage, and those without any. The Route of a
-    /// later passage stays: the request is to come back for it.
-    fn take_own_routes(&self, request: &mut Message) -> Option<String> {
-        let mut token: Option<String> = None;
-        while let Some((true, user)) = self.first_route(request) {
-            match (&token, user) {
-                (Some(token), Some(user)) if *token != user => break,
-                (None, Some(user)) => token = Some(user),
-                (Some(_), Some(_)) | (Some(_) | None, None) => {}
-            }
-            request.remove_first_value(HeaderName::Route);
-        }
+        let (count, token) = self.own_routes(request, Some(token));
+        request.remove_first_values(HeaderName::Route, count).ok()?;
         token
     }
 
-    /// Is the first Route ours, and with which user?
-    fn first_route(&self, request: &Message) -> Option<(bool, Option<String>)> {
-        let route = NameAddr::parse(request.values(HeaderName::Route).next()?).ok()?;
+    /// Pops the Routes that point at us.
+    fn take_own_routes(&self, request: &mut Message) -> Result<Option<String>, Reply> {
+        let (count, token) = self.own_routes(request, None);
+        let popped = request.remove_first_values(HeaderName::Route, count);
+        popped.map_err(|_| Reply::new(513, Cause::Refused))?;
+        Ok(token)
+    }
+
+    /// How many of the first Routes point at us: all with the same token, which are one passage, and those without any. The Route of
+    /// a later passage stays: the request is to come back for it.
+    fn own_routes(&self, request: &Message, token: Option<String>) -> (usize, Option<String>) {
+        let (mut count, mut token) = (0, token);
+        for route in request.values(HeaderName::Route) {
+            let Some((true, user)) = self.read_route(route) else {
+                break;
+            };
+            match (&token, user) {
+                (Some(token), Some(user)) if token != user => break,
+                (None, Some(user)) => token = Some(user.to_owned()),
+                (Some(_), Some(_)) | (Some(_) | None, None) => {}
+            }
+            count += 1;
+        }
+        (count, token)
+    }
+
+    /// Is a Route ours, and with which user?
+    fn read_route<'r>(&self, route: &'r [u8]) -> Option<(bool, Option<&'r str>)> {
+        let route = NameAddr::parse(route).ok()?;
         let Some(uri) = SipUri::from_text(route.uri) else {
             return Some((false, None));
         };
-        Some((self.names.is_ours(&uri), uri.user.map(str::to_owned)))
+        Some((self.names.is_ours(&uri), uri.user))
     }
 
     /// Only a configured upstream may say where its requests go.

@@ -211,7 +211,7 @@ pub(super) fn set_routes(request: &mut Message, path: &[String]) -> Result<(), M
         .filter(|uri| SipUri::from_text(uri).is_some_and(|uri| !uri.is_loose_router()));
     if let Some(uri) = strict.map(str::to_owned) {
         let target = format!("<{}>", request.request_uri().unwrap_or_default());
-        request.remove_first_value(HeaderName::Route);
+        request.remove_first_value(HeaderName::Route)?;
         request.append(HeaderName::Route, target)?;
         request.set_request_uri(&uri)?;
     }
