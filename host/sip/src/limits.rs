@@ -16,6 +16,14 @@ pub struct Limits {
 impl Limits {
     /// What the index of a message can hold, whatever is configured.
     pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+    /// For what we wrote ourselves.
+    pub(crate) const WIDEST: Self = Self {
+        message_bytes_max: Self::MESSAGE_BYTES_MAX,
+        header_count_max: usize::MAX,
+        header_line_bytes_max: usize::MAX,
+        body_bytes_max: usize::MAX,
+    };
 }
 
 impl Default for Limits {

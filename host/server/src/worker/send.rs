@@ -11,14 +11,19 @@ use hookswitch_sip::{
 use super::{Mail, Open, Worker};
 use crate::metrics::Count;
 
-/// There is no such connection, or it takes no more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Undelivered;
+/// Why bytes did not leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Undelivered {
+    /// There is no such connection, or it takes no more: nothing else will leave there either.
+    Way,
+    /// The network takes other datagrams to there, but not this one: it may be too large.
+    Message(Bytes),
+}
 
 impl Worker {
     /// What cannot be delivered comes back as an input (RFC 3261 §16.9).
     pub(super) fn send(&mut self, to: Destination, bytes: Bytes) {
-        let sent = match to {
+        let failed = match to {
             Destination::Flow(FlowId::Connection { worker, .. }) if worker != self.id => {
                 let Destination::Flow(flow) = to else { return };
                 let mail = Mail::Send {
@@ -27,29 +32,31 @@ impl Worker {
                     bytes,
                 };
                 self.post(worker, mail);
-                Ok(())
+                return;
             }
-            Destination::Flow(flow) => self.deliver(flow, bytes),
+            Destination::Flow(flow) => match self.deliver(flow, bytes) {
+                Ok(()) => return,
+                Err(Undelivered::Way) => Input::SendFailed { to },
+                Err(Undelivered::Message(bytes)) => Input::Undelivered { to, bytes },
+            },
             // No listener speaks TCP or TLS to upstreams.
-            Destination::Connect { .. } => Err(Undelivered),
+            Destination::Connect { .. } => Input::SendFailed { to },
         };
-        if sent.is_err() {
-            self.metrics.count(Count::SendFailed);
-            self.inputs.push_back(Input::SendFailed { to });
-        }
+        self.metrics.count(Count::SendFailed);
+        self.inputs.push_back(failed);
     }
 
     /// Onto a flow whose socket is here.
     pub(super) fn deliver(&mut self, to: FlowId, bytes: Bytes) -> Result<(), Undelivered> {
         match to {
             FlowId::Connection { serial, .. } => {
-                let Open { flow, pipe } = self.connections.get(&serial).ok_or(Undelivered)?;
+                let Open { flow, pipe } = self.connections.get(&serial).ok_or(Undelivered::Way)?;
                 self.shared
                     .observe_sent(flow.listener, flow.peer, &bytes, &self.metrics);
-                pipe.push(bytes).map_err(|_| Undelivered)?;
+                pipe.push(bytes).map_err(|_| Undelivered::Way)?;
             }
             FlowId::Datagram { listener, peer } => {
-                let socket = self.socket(listener).ok_or(Undelivered)?;
+                let socket = self.socket(listener).ok_or(Undelivered::Way)?;
                 self.shared
                     .observe_sent(listener, peer, &bytes, &self.metrics);
                 match socket.try_send_to(&bytes, peer) {
@@ -58,7 +65,7 @@ impl Worker {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.metrics.count(Count::DatagramsNotSent);
                     }
-                    Err(_) => return Err(Undelivered),
+                    Err(_) => return Err(Undelivered::Message(bytes)),
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{
     Proxy, Timeout,
     best::Failure,
@@ -10,9 +12,11 @@ use super::{
     io::Cause,
     seal,
     server_tx::{Candidate, Phase},
+    via::ViaBranch,
 };
 use crate::{
     flow::{Destination, Transport},
+    limits::Limits,
     message::{HeaderName, Message},
     transaction::{Action, Timer},
 };
@@ -105,16 +109,42 @@ impl Proxy {
         self.give_up(id, "Timer C");
     }
 
-    /// Bytes for there cannot be delivered.
+    /// Nothing can be delivered there.
     pub(super) fn on_unreachable(&mut self, to: Destination) {
         for id in self.by_destination.at(&to) {
-            if !self.fall_back(id) {
-                let Some(branch) = self.branches.get_mut(&id) else {
-                    continue;
-                };
-                let actions = branch.step(ClientEvent::TransportError);
-                self.act_client(id, actions, None);
-            }
+            self.fail(id);
+        }
+    }
+
+    /// These bytes cannot be delivered there.
+    pub(super) fn on_undelivered(&mut self, to: Destination, bytes: Bytes) {
+        let Ok(sent) = Message::parse(bytes, &Limits::WIDEST) else {
+            return;
+        };
+        let via = sent
+            .top_via()
+            .and_then(|via| ViaBranch::parse(via.branch()?));
+        let Some(id) = via.map(|via| BranchId(via.number)) else {
+            return;
+        };
+        // Neither a response, nor an ACK or CANCEL of the branch, nor a request that arrived once before.
+        let is_lost = |branch: &&Branch| {
+            branch.candidate.place.to == to
+                && sent.method() == branch.request.method()
+                && branch.is_calling()
+        };
+        if self.branches.get(&id).filter(is_lost).is_some() {
+            self.fail(id);
+        }
+    }
+
+    fn fail(&mut self, id: BranchId) {
+        if self.fall_back(id) {
+            return;
+        }
+        if let Some(branch) = self.branches.get_mut(&id) {
+            let actions = branch.step(ClientEvent::TransportError);
+            self.act_client(id, actions, None);
         }
     }
 

@@ -36,10 +36,18 @@ pub enum Input {
         /// Its name.
         flow: FlowId,
     },
-    /// Bytes could not be delivered; transactions that wait for an answer from there fail at once (RFC 3261 §16.9).
+    /// Nothing can be delivered there; transactions that wait for an answer from there fail at once (RFC 3261 §16.9).
     SendFailed {
-        /// Where they should have gone.
+        /// Where bytes should have gone.
         to: Destination,
+    },
+    /// One message could not be delivered, which says nothing of the others to the same place: a request of which nothing was heard
+    /// yet fails at once, anything else is lost like any datagram.
+    Undelivered {
+        /// Where it should have gone.
+        to: Destination,
+        /// As [`Output::Send`] had it.
+        bytes: Bytes,
     },
     /// Answers [`Output::Ask`].
     Verdict {

@@ -165,6 +165,7 @@ impl Proxy {
             Input::Received { message, .. } => self.on_response(message),
             Input::FlowClosed { flow } => self.on_flow_closed(flow),
             Input::SendFailed { to } => self.on_unreachable(to),
+            Input::Undelivered { to, bytes } => self.on_undelivered(to, bytes),
             Input::Verdict { id, verdict } => self.on_verdict(id, verdict),
             Input::Stored { id, reply } => self.on_stored(id, reply),
             Input::MediaDone { id, verdict } => self.on_media(id, verdict),

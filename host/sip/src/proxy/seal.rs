@@ -25,6 +25,9 @@ use crate::{
     uri::SipUri,
 };
 
+/// What an IPv4 packet has room for beside its own header and UDP's.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
+
 impl Proxy {
     /// Makes the branch's request ready to be sent.
     ///
@@ -167,18 +170,20 @@ impl Proxy {
             return Ok(());
         };
         let place = &branch.candidate.place;
+        if place.transport != Transport::Udp {
+            return Ok(());
+        }
         let upstream = place
             .upstream()
             .and_then(|id| self.config.upstreams.get(usize::from(id.0)));
-        let Some(upstream) = upstream.filter(|_| place.transport == Transport::Udp) else {
-            return Ok(());
-        };
-        if branch.bytes.len() <= upstream.mtu_bytes_max {
-            return Ok(());
-        }
-        match upstream.oversize {
+        let oversize = upstream
+            .filter(|upstream| branch.bytes.len() > upstream.mtu_bytes_max)
+            .map_or(Oversize::Fragment, |upstream| upstream.oversize);
+        let too_large = Err(Failure::own(513, Cause::Refused, "too large for UDP"));
+        match oversize {
+            Oversize::Fragment if branch.bytes.len() > DATAGRAM_BYTES_MAX => too_large,
             Oversize::Fragment => Ok(()),
-            Oversize::Refuse => Err(Failure::own(513, Cause::Refused, "too large for UDP")),
+            Oversize::Refuse => too_large,
             Oversize::TcpThenUdp => {
                 let Some(tcp) = place.over(Transport::Tcp) else {
                     return Ok(());

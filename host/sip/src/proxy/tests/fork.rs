@@ -214,6 +214,44 @@ fn a_member_that_does_not_answer_is_followed_by_the_next() {
     net.assert_empty();
 }
 
+/// The PBX rings for one, has not answered another yet, and a third does not fit the network: that one alone fails.
+#[test]
+fn a_message_that_cannot_be_delivered_fails_alone() {
+    let mut net = net();
+    let call = |net: &mut Net, serial, branch| {
+        let web = Peer::Web(serial);
+        net.receive(web, request(web, "INVITE", "sip:100@h", branch, "", ""));
+        net.next_for(Peer::Pbx)
+    };
+    let undelivered = |net: &mut Net, message: &Message| {
+        net.input(Input::Undelivered {
+            to: Destination::Flow(Peer::Pbx.flow().id),
+            bytes: message.to_bytes(),
+        });
+    };
+    let rings = call(&mut net, 1, "r");
+    net.receive(Peer::Pbx, response(&rings, 180, "b", "", ""));
+    net.next_for(Peer::Web(1));
+    call(&mut net, 2, "w");
+    let third = call(&mut net, 3, "t");
+    undelivered(&mut net, &third);
+    assert_eq!(net.ladder(), "Web(3) ← 500 INVITE\n");
+    // A message of a call that rings is lost like any datagram, and so is a response.
+    undelivered(&mut net, &rings);
+    net.receive(
+        Peer::Web(1),
+        request(Peer::Web(1), "CANCEL", "sip:100@h", "r", "", ""),
+    );
+    assert_eq!(net.next_for(Peer::Web(1)).status(), Some(200));
+    let cancel = net.next_for(Peer::Pbx);
+    undelivered(&mut net, &cancel);
+    undelivered(&mut net, &response(&third, 200, "x", "", ""));
+    assert_eq!(net.ladder(), "");
+    net.receive(Peer::Pbx, response(&cancel, 200, "b", "", ""));
+    net.receive(Peer::Pbx, response(&rings, 487, "b", "", ""));
+    assert_eq!(net.ladder(), "Pbx ← ACK sip:100@h\nWeb(1) ← 487 INVITE\n");
+}
+
 #[test]
 fn a_lone_503_is_500() {
     let mut net = net();

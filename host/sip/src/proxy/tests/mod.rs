@@ -268,7 +268,7 @@ impl Net {
     fn drain(&mut self) {
         while let Some(output) = self.proxy.poll_output() {
             match output {
-                Output::Send { to, bytes } => match Message::parse(bytes, &Limits::default()) {
+                Output::Send { to, bytes } => match Message::parse(bytes, &Limits::WIDEST) {
                     Ok(message) => self.sent.push((Peer::at(to), message)),
                     Err(_) => self.unreadable += 1,
                 },

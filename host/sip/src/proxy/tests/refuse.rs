@@ -300,6 +300,22 @@ fn strict_routers_are_understood() {
 }
 
 #[test]
+fn what_fits_no_datagram_is_513() {
+    for (bytes, expected) in [
+        (64_000, "Pbx ← INVITE sip:1@h\n"),
+        (65_500, "Web(1) ← 513 INVITE\n"),
+    ] {
+        let mut net = net();
+        let mut invite = request(WEB, "INVITE", "sip:1@h", "i", "", "");
+        invite
+            .set_body("x".repeat(bytes).into(), Some("text/plain"))
+            .unwrap();
+        net.receive(WEB, invite);
+        assert_eq!(net.ladder(), expected);
+    }
+}
+
+#[test]
 fn oversize_goes_as_the_upstream_wants_it() {
     use crate::proxy::config::Oversize;
     let large = "x".repeat(1400);
