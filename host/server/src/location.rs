@@ -82,18 +82,15 @@ impl Locations {
     /// Forgets what is over.
     pub(crate) fn sweep(&self, now: Instant) {
         for shard in &self.bindings {
-            let mut over = Vec::new();
             lock(shard).retain(|aor, bindings| {
+                if bindings.iter().all(|binding| binding.expires_at > now) {
+                    return true;
+                }
                 let before = bindings.clone();
                 bindings.retain(|binding| binding.expires_at > now);
-                if bindings.len() < before.len() {
-                    over.push((aor.clone(), before, bindings.clone()));
-                }
+                self.reindex(aor, &before, bindings);
                 !bindings.is_empty()
             });
-            for (aor, before, after) in over {
-                self.reindex(&aor, &before, &after);
-            }
         }
     }
 
@@ -131,8 +128,8 @@ impl Locations {
         } else {
             shard.insert(aor.clone(), after.clone());
         }
-        drop(shard);
         self.reindex(aor, &before, &after);
+        drop(shard);
         match applied {
             Ok(()) => StoreReply::Bindings(after),
             Err(error) => StoreReply::Refused {
@@ -158,7 +155,8 @@ impl Locations {
         shard.get(&aor)?.iter().find(is_it)?.flow.clone()
     }
 
-    /// Brings the indices and the count from `before` to `after`.
+    /// Brings the indices and the count from `before` to `after`, under the lock of the bindings: an index that lags behind would take
+    /// away what a newer registration has just put there. Whoever holds a lock of an index takes none of bindings.
     fn reindex(&self, aor: &Aor, before: &[Binding], after: &[Binding]) {
         match (before.is_empty(), after.is_empty()) {
             (true, false) => drop(self.registrations.fetch_add(1, Relaxed)),
@@ -244,13 +242,25 @@ mod tests {
         expires_s: u64,
         now: Instant,
     ) -> StoreReply {
+        register_as(locations, "alice", KEY, cseq, serial, expires_s, now)
+    }
+
+    fn register_as(
+        locations: &Locations,
+        user: &str,
+        session: SessionKey,
+        cseq: u32,
+        serial: u64,
+        expires_s: u64,
+        now: Instant,
+    ) -> StoreReply {
         let contact = ContactUpdate {
             uri: "sip:x@a.invalid;transport=ws".into(),
             expires: Duration::from_secs(expires_s),
             q: 1000,
             instance: None,
             reg_id: None,
-            session: KEY,
+            session,
         };
         let update = RegisterUpdate::Contacts {
             call_id: "c".into(),
@@ -261,7 +271,7 @@ mod tests {
             contacts_max: 10,
         };
         let op = StoreOp::Register {
-            aor: Aor::new("alice", ""),
+            aor: Aor::new(user, ""),
             update,
         };
         locations.answer(op, now)
@@ -313,6 +323,29 @@ mod tests {
         register(&locations, 2, 1, 60, now);
         register(&locations, 3, 1, 0, now);
         assert!(is_empty(&locations));
+    }
+
+    #[test]
+    fn a_sweep_takes_nothing_of_those_who_register_meanwhile() {
+        const USERS: u64 = 10_000;
+        let (locations, now) = (Locations::new(USERS as usize), Instant::now());
+        let all = |cseq, now| {
+            for user in 0..USERS {
+                let name = format!("user{user}");
+                register_as(&locations, &name, SessionKey(user), cseq, user, 60, now);
+            }
+        };
+        all(1, now);
+        let later = now + Duration::from_secs(61);
+        std::thread::scope(|scope| {
+            scope.spawn(|| locations.sweep(later));
+            all(2, later);
+        });
+        let found = |user: &u64| locations.session(SessionKey(*user), later).is_some();
+        assert_eq!((0..USERS).filter(found).count() as u64, USERS);
+        (0..USERS).for_each(|user| locations.flow_closed(flow(user).id));
+        assert_eq!((0..USERS).filter(found).count(), 0);
+        assert_eq!(locations.registrations() as u64, USERS);
     }
 
     #[test]
