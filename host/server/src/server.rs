@@ -66,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) capture: Option<Capture>,
     pub(crate) started: Instant,
-    mailboxes: Vec<mpsc::Sender<Mail>>,
+    pub(crate) mailboxes: Vec<mpsc::Sender<Mail>>,
 }
 
 /// What is worth knowing of a listener once it is bound.
@@ -181,10 +181,6 @@ impl Server {
 }
 
 impl Shared {
-    pub(crate) fn mailbox(&self, worker: WorkerId) -> Option<&mpsc::Sender<Mail>> {
-        self.mailboxes.get(usize::from(worker.0))
-    }
-
     pub(crate) fn listener(&self, id: ListenerId) -> &ListenerInfo {
         &self.listeners[usize::from(id.0)]
     }

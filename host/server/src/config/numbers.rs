@@ -53,7 +53,7 @@ numbers! {
         idle_s_max = 120 in 1..=86_400,
         /// Bytes that wait for a slow reader before its connection is closed.
         connection_queue_bytes_max = 262_144 in 65_536..=67_108_864,
-        /// Messages that wait for one worker.
+        /// Messages that wait for one worker, and as many from it.
         mailbox_messages_max = 8_192 in 16..=1_000_000,
         /// Transactions of one worker; 503 beyond.
         transactions_max = 100_000 in 16..=10_000_000,

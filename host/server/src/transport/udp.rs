@@ -45,7 +45,9 @@ pub(crate) async fn receive(socket: Rc<UdpSocket>, listener: ListenerId, worker:
 
 fn take(socket: &UdpSocket, flow: &Arc<Flow>, bytes: &[u8], worker: &WorkerRef) {
     match framing::datagram(Bytes::copy_from_slice(bytes)) {
-        Frame::Message(bytes) => worker.borrow_mut().received(flow, bytes),
+        Frame::Message(bytes) => worker
+            .borrow_mut()
+            .turn(|worker| worker.received(flow, bytes)),
         // A lost pong is like a lost ping.
         Frame::Ping => drop(socket.try_send_to(framing::PONG, flow.peer)),
         Frame::Blank => {}

@@ -4,6 +4,7 @@
 mod calls;
 mod media;
 pub(crate) mod message;
+mod outbox;
 pub(crate) mod policy;
 mod post;
 mod run;
@@ -43,8 +44,8 @@ use crate::{
     source::Source,
     transport::{pipe::Pipe, websocket},
 };
+use outbox::Outbox;
 pub(crate) use post::Mail;
-use post::Outbox;
 pub(crate) use run::{Seat, Start, spawn};
 
 /// Every task of a worker's thread has one; a borrow never lasts over an await.
@@ -64,7 +65,7 @@ pub(crate) struct Worker {
     connections: HashMap<u64, Open>,
     /// By listener; `None` where it is not UDP.
     datagrams: Vec<Option<Rc<UdpSocket>>>,
-    outbox: Outbox,
+    outbox: Rc<Outbox<Mail>>,
     /// Inputs that wait for their turn: answers that were there at once.
     inputs: VecDeque<Input>,
     late: mpsc::UnboundedSender<LateVerdict>,
@@ -83,14 +84,43 @@ struct Open {
 }
 
 impl Worker {
-    /// Bytes of one message came on `flow`.
-    pub(crate) fn received(&mut self, flow: &Arc<Flow>, bytes: Bytes) {
-        self.metrics.count(Count::Received);
-        self.shared.observe_received(flow, &bytes, &self.metrics);
-        match Message::parse(bytes, &self.shared.message_limits) {
-            Ok(message) => self.place(flow, message),
-            Err(error) => self.refuse(flow, &error),
+    /// What is done in one go, by whichever task: what it has for other workers leaves together, and numbers are written once.
+    pub(crate) fn turn(&mut self, work: impl FnOnce(&mut Self)) {
+        work(self);
+        self.send_mail();
+        self.metrics.proxy(
+            self.proxy.gauges(),
+            self.proxy.unanswered(),
+            self.calls.len(),
+        );
+        let due = self.proxy.poll_timeout();
+        if due.is_some_and(|due| self.sleeping_until.is_none_or(|until| due < until)) {
+            self.alarm.notify_one();
         }
+    }
+
+    /// A fault of ours must cost the message that brought it up, and not the task that reads everybody's messages.
+    fn guard(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.metrics.count(Count::Panics);
+            tracing::error!(
+                "a message was lost to a fault of ours; please report what stands above"
+            );
+        }
+    }
+
+    /// Bytes of one message came on `flow`. Within a turn.
+    pub(crate) fn received(&mut self, flow: &Arc<Flow>, bytes: Bytes) {
+        self.guard(|worker| {
+            worker.metrics.count(Count::Received);
+            worker
+                .shared
+                .observe_received(flow, &bytes, &worker.metrics);
+            match Message::parse(bytes, &worker.shared.message_limits) {
+                Ok(message) => worker.place(flow, message),
+                Err(error) => worker.refuse(flow, &error),
+            }
+        });
     }
 
     /// Answers what can be answered, without a transaction (RFC 3261 §8.2, §16.3).
@@ -132,28 +162,14 @@ impl Worker {
     }
 
     /// One input, then every output, then the inputs that came of them.
-    pub(crate) fn handle(&mut self, input: Input) {
-        self.guard(|worker| {
-            worker.proxy.handle(Instant::now(), input);
-            worker.drain();
-        });
+    fn handle(&mut self, input: Input) {
+        self.proxy.handle(Instant::now(), input);
+        self.drain();
     }
 
     fn tick(&mut self) {
-        self.guard(|worker| {
-            worker.proxy.handle_timeout(Instant::now());
-            worker.drain();
-        });
-    }
-
-    /// A fault of ours must cost the message that brought it up, and not the task that reads everybody's messages.
-    fn guard(&mut self, work: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            self.metrics.count(Count::Panics);
-            tracing::error!(
-                "a message was lost to a fault of ours; please report what stands above"
-            );
-        }
+        self.proxy.handle_timeout(Instant::now());
+        self.drain();
     }
 
     fn drain(&mut self) {
@@ -165,15 +181,6 @@ impl Worker {
                 Some(input) => self.proxy.handle(Instant::now(), input),
                 None => break,
             }
-        }
-        self.metrics.proxy(
-            self.proxy.gauges(),
-            self.proxy.unanswered(),
-            self.calls.len(),
-        );
-        let due = self.proxy.poll_timeout();
-        if due.is_some_and(|due| self.sleeping_until.is_none_or(|until| due < until)) {
-            self.alarm.notify_one();
         }
     }
 
@@ -236,10 +243,12 @@ impl Worker {
         self.connections.remove(&serial);
         self.shared.sources.closed(flow.id);
         self.shared.locations.flow_closed(flow.id);
-        for other in self.others() {
-            self.post(other, Mail::FlowClosed { flow: flow.id });
-        }
-        self.handle(Input::FlowClosed { flow: flow.id });
+        self.turn(|worker| {
+            for other in worker.others() {
+                worker.post(other, Mail::FlowClosed { flow: flow.id });
+            }
+            worker.guard(|worker| worker.handle(Input::FlowClosed { flow: flow.id }));
+        });
     }
 
     fn others(&self) -> impl Iterator<Item = WorkerId> + use<> {
@@ -262,7 +271,7 @@ impl Worker {
 
     /// Pending while mail of ours waits for room with another worker: so whoever floods us waits, not memory.
     pub(crate) fn poll_uncongested(&self, cx: &Context<'_>) -> Poll<()> {
-        self.outbox.poll_empty(cx)
+        self.outbox.poll_free(cx)
     }
 }
 
@@ -272,7 +281,8 @@ impl websocket::Inbox for WorkerRef {
     }
 
     fn received(&self, flow: &Arc<Flow>, bytes: Bytes) {
-        self.borrow_mut().received(flow, bytes);
+        self.borrow_mut()
+            .turn(|worker| worker.received(flow, bytes));
     }
 }
 

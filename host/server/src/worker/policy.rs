@@ -84,10 +84,11 @@ pub(super) async fn late_verdicts(
     worker: WorkerRef,
 ) {
     while let Some(verdict) = late.recv().await {
-        let mut worker = worker.borrow_mut();
-        worker.guard(|worker| {
-            worker.decided(verdict);
-            worker.drain();
+        worker.borrow_mut().turn(|worker| {
+            worker.guard(|worker| {
+                worker.decided(verdict);
+                worker.drain();
+            });
         });
     }
 }

@@ -1,25 +1,22 @@
-//! Mail between workers. A mailbox is bounded; what does not fit waits here, in order, and meanwhile this worker's sockets are not
-//! read. Mail is always taken in, so two workers cannot wait for each other.
+//! Mail between workers. A mailbox is bounded; what does not fit waits in the sender's outbox. Mail is always taken in, so two workers
+//! cannot wait for each other.
 
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hookswitch_sip::{
     flow::{Destination, Flow, FlowId, WorkerId},
     message::Message,
-    proxy::io::Input,
+    proxy::io::{DropCause, Input},
     token::Keyring,
 };
-use tokio::sync::{Notify, mpsc, mpsc::error::TrySendError};
+use tokio::sync::mpsc;
 
-use super::{Worker, WorkerRef};
+use super::{Worker, WorkerRef, outbox::Road};
 use crate::metrics::Count;
+
+/// Mail that is opened in one turn, before connections have theirs.
+const MAIL_PER_TURN_MAX: usize = 32;
 
 /// From one worker to another.
 #[derive(Debug)]
@@ -44,43 +41,33 @@ pub(crate) enum Mail {
     Close,
 }
 
-/// What waits for room in a mailbox.
-#[derive(Default)]
-pub(super) struct Outbox {
-    waiting: VecDeque<(WorkerId, Mail)>,
-    flush: Rc<Notify>,
-    readers: RefCell<Vec<Waker>>,
-}
-
-impl Outbox {
-    pub(super) fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.waiting.is_empty() {
-            return Poll::Ready(());
-        }
-        let mut readers = self.readers.borrow_mut();
-        if !readers.iter().any(|reader| reader.will_wake(cx.waker())) {
-            readers.push(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-}
-
 impl Worker {
-    /// Never lost while the receiver lives.
+    /// Leaves at the end of this turn. What clients send again is given up when too much waits; the rest is never lost while its
+    /// receiver lives.
     pub(super) fn post(&mut self, to: WorkerId, mail: Mail) {
-        let Some(mailbox) = self.shared.mailbox(to) else {
-            return;
-        };
-        let mail = match self.outbox.waiting.is_empty() {
-            true => match mailbox.try_send(mail) {
-                Ok(()) | Err(TrySendError::Closed(_)) => return,
-                Err(TrySendError::Full(mail)) => mail,
-            },
-            false => mail,
-        };
-        self.metrics.count(Count::Congested);
-        self.outbox.waiting.push_back((to, mail));
-        self.outbox.flush.notify_one();
+        if !self.outbox.is_full() {
+            return self.outbox.put(to, mail);
+        }
+        match mail {
+            Mail::Received { .. } => self.metrics.dropped(DropCause::Overload),
+            Mail::Send { to, bytes, .. } => {
+                self.metrics.count(Count::SendFailed);
+                let to = Destination::Flow(to);
+                self.inputs.push_back(Input::Undelivered { to, bytes });
+            }
+            Mail::SendFailed { .. }
+            | Mail::FlowClosed { .. }
+            | Mail::Keys(_)
+            | Mail::Drain
+            | Mail::Close => self.outbox.put(to, mail),
+        }
+    }
+
+    /// At the end of a turn.
+    pub(super) fn send_mail(&self) {
+        if self.outbox.send() == Road::Congested {
+            self.metrics.count(Count::Congested);
+        }
     }
 
     fn open(&mut self, mail: Mail) {
@@ -105,31 +92,16 @@ impl Worker {
     }
 }
 
-/// Sends what waits, as room comes up.
-pub(super) async fn flush(worker: WorkerRef) {
-    let flush = Rc::clone(&worker.borrow().outbox.flush);
-    loop {
-        flush.notified().await;
-        loop {
-            let next = worker.borrow_mut().outbox.waiting.pop_front();
-            let Some((to, mail)) = next else { break };
-            let mailbox = worker.borrow().shared.mailbox(to).cloned();
-            if let Some(mailbox) = mailbox {
-                // An error says that the receiver has ended: nobody waits for this mail.
-                let _ = mailbox.send(mail).await;
-            }
-        }
-        for reader in worker.borrow().outbox.readers.take() {
-            reader.wake();
-        }
-    }
-}
-
 /// Opens mail until the worker is told to end.
 pub(super) async fn read(mut mailbox: mpsc::Receiver<Mail>, worker: WorkerRef) {
-    while let Some(mail) = mailbox.recv().await {
-        let is_last = matches!(mail, Mail::Close);
-        worker.borrow_mut().open(mail);
+    let mut letters = Vec::with_capacity(MAIL_PER_TURN_MAX);
+    while mailbox.recv_many(&mut letters, MAIL_PER_TURN_MAX).await > 0 {
+        let is_last = letters.iter().any(|mail| matches!(mail, Mail::Close));
+        worker.borrow_mut().turn(|worker| {
+            letters
+                .drain(..)
+                .for_each(|mail| worker.guard(|worker| worker.open(mail)));
+        });
         if is_last {
             return;
         }

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Mail, Worker, WorkerRef, calls::OpenCalls, policy, post, post::Outbox};
+use super::{Mail, Worker, WorkerRef, calls::OpenCalls, outbox::Outbox, policy, post};
 use crate::{
     config::{ListenerKind, Web, length},
     metrics::WorkerMetrics,
@@ -85,6 +85,10 @@ async fn run(start: Start) {
     } = start;
     let (late, late_verdicts) = mpsc::unbounded_channel();
     let (datagrams, listeners) = sit_down(seats);
+    let outbox = Rc::new(Outbox::new(
+        shared.mailboxes.clone(),
+        length(shared.config.limits.mailbox_messages_max),
+    ));
     let worker: WorkerRef = Rc::new(RefCell::new(Worker {
         id,
         proxy: Proxy::new(proxy, seed),
@@ -93,7 +97,7 @@ async fn run(start: Start) {
         metrics,
         connections: HashMap::new(),
         datagrams: datagrams.clone(),
-        outbox: Outbox::default(),
+        outbox: Rc::clone(&outbox),
         inputs: VecDeque::new(),
         late,
         alarm: Rc::default(),
@@ -104,7 +108,7 @@ async fn run(start: Start) {
     }));
     let mut tasks = vec![
         spawn_local(timers(Rc::clone(&worker))),
-        spawn_local(post::flush(Rc::clone(&worker))),
+        spawn_local(async move { outbox.flush().await }),
         spawn_local(policy::late_verdicts(late_verdicts, Rc::clone(&worker))),
     ];
     for (index, socket) in datagrams.into_iter().enumerate() {
@@ -203,7 +207,9 @@ async fn timers(worker: WorkerRef) {
         match due {
             None => alarm.notified().await,
             Some(due) => tokio::select! {
-                () = tokio::time::sleep_until(due.into()) => worker.borrow_mut().tick(),
+                () = tokio::time::sleep_until(due.into()) => {
+                    worker.borrow_mut().turn(|worker| worker.guard(Worker::tick));
+                }
                 () = alarm.notified() => {}
             },
         }
