@@ -7,7 +7,7 @@ use std::{
     io,
     net::TcpListener,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -129,6 +129,9 @@ fn answer(request: &Request<Incoming>, shared: &Shared, draining: bool) -> Respo
         return plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD.\n");
     }
     match request.uri().path() {
+        "/healthz" | "/readyz" if shared.is_broken.load(Relaxed) => {
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "a worker has ended\n")
+        }
         "/healthz" => plain(StatusCode::OK, "ok\n"),
         "/readyz" if draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => plain(StatusCode::OK, "ready\n"),

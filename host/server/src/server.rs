@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -66,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) capture: Option<Capture>,
     pub(crate) started: Instant,
+    /// A worker has lost a task that it cannot do without.
+    pub(crate) is_broken: AtomicBool,
     pub(crate) mailboxes: Vec<mpsc::Sender<Mail>>,
 }
 
@@ -120,6 +125,7 @@ impl Server {
             metrics: Metrics::new(config.workers),
             capture,
             started: Instant::now(),
+            is_broken: AtomicBool::new(false),
             mailboxes,
             config,
         });
@@ -191,6 +197,12 @@ impl Shared {
             // An error says that the worker has ended.
             let _ = mailbox.send(mail()).await;
         }
+    }
+
+    /// Only a new process mends this: whoever supervises it is told by `/healthz`.
+    pub(crate) fn broke(&self, why: &str) {
+        tracing::error!("{why}; restart hookswitch, and please report what stands above");
+        self.is_broken.store(true, Relaxed);
     }
 
     fn is_busy(&self) -> bool {

@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::RandomState,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -20,7 +21,7 @@ use tokio::{
     net::{TcpListener, UdpSocket},
     runtime::{Builder, LocalOptions},
     sync::{Notify, Semaphore, mpsc, watch},
-    task::{JoinHandle as Task, spawn_local},
+    task::{AbortHandle, JoinSet, spawn_local},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -62,12 +63,18 @@ pub(crate) struct Start {
 pub(crate) fn spawn(start: Start) -> io::Result<JoinHandle<()>> {
     let name = format!("worker-{}", start.id.0);
     thread::Builder::new().name(name).spawn(move || {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default());
-        match runtime {
-            Ok(runtime) => runtime.block_on(run(start)),
-            Err(error) => tracing::error!(%error, "no runtime for a worker"),
+        let shared = Arc::clone(&start.shared);
+        let serve = || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())?;
+            runtime.block_on(run(start));
+            Ok::<_, io::Error>(())
+        };
+        match catch_unwind(AssertUnwindSafe(serve)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => shared.broke(&format!("a worker has no runtime: {error}")),
+            Err(_) => shared.broke("a worker has ended"),
         }
     })
 }
@@ -84,7 +91,7 @@ async fn run(start: Start) {
         draining,
     } = start;
     let (late, late_verdicts) = mpsc::unbounded_channel();
-    let (datagrams, listeners) = sit_down(seats);
+    let (datagrams, listeners) = sit_down(seats, &shared);
     let outbox = Rc::new(Outbox::new(
         shared.mailboxes.clone(),
         length(shared.config.limits.mailbox_messages_max),
@@ -106,32 +113,41 @@ async fn run(start: Start) {
         serials: RandomState::new(),
         last_serial: 0,
     }));
-    let mut tasks = vec![
-        spawn_local(timers(Rc::clone(&worker))),
-        spawn_local(async move { outbox.flush().await }),
-        spawn_local(policy::late_verdicts(late_verdicts, Rc::clone(&worker))),
-    ];
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(timers(Rc::clone(&worker)));
+    tasks.spawn_local(async move { outbox.flush().await });
+    tasks.spawn_local(policy::late_verdicts(late_verdicts, Rc::clone(&worker)));
     for (index, socket) in datagrams.into_iter().enumerate() {
         if let (Some(socket), Ok(index)) = (socket, u8::try_from(index)) {
-            tasks.push(spawn_local(udp::receive(
-                socket,
-                ListenerId(index),
-                Rc::clone(&worker),
-            )));
+            tasks.spawn_local(udp::receive(socket, ListenerId(index), Rc::clone(&worker)));
         }
     }
-    let accepting = accept_all(listeners, &shared, &worker);
+    let accepting = accept_all(listeners, &shared, &worker, &mut tasks);
     let stopping = spawn_local(stop_accepting(draining, accepting));
+    let watching = spawn_local(async move {
+        watch_over(tasks, |task| shared.broke(task)).await;
+    });
     post::read(mailbox, Rc::clone(&worker)).await;
     say_goodbye(&worker).await;
     stopping.abort();
-    tasks.iter().for_each(Task::abort);
+    watching.abort();
+}
+
+/// A worker that has lost a task hears or says less than it should, and nobody would notice: its listeners alone may end, by a drain.
+async fn watch_over(mut tasks: JoinSet<()>, broke: impl Fn(&str)) {
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Err(ended) if ended.is_cancelled() => {}
+            Ok(()) => broke("a task of a worker has ended"),
+            Err(panicked) => broke(&format!("a task of a worker has ended: {panicked}")),
+        }
+    }
 }
 
 type Listeners = Vec<(ListenerId, TcpListener, Option<TlsAcceptor>)>;
 
 /// Puts the sockets into this thread's runtime.
-fn sit_down(seats: Vec<Seat>) -> (Vec<Option<Rc<UdpSocket>>>, Listeners) {
+fn sit_down(seats: Vec<Seat>, shared: &Shared) -> (Vec<Option<Rc<UdpSocket>>>, Listeners) {
     let (mut datagrams, mut listeners) = (Vec::new(), Vec::new());
     for (index, seat) in seats.into_iter().enumerate() {
         let mut datagram = None;
@@ -145,14 +161,21 @@ fn sit_down(seats: Vec<Seat>) -> (Vec<Option<Rc<UdpSocket>>>, Listeners) {
             }),
         };
         if let Err(error) = taken {
-            tracing::error!(%error, listener = index, "a socket cannot be used");
+            shared.broke(&format!(
+                "a socket of listener[{index}] cannot be used: {error}"
+            ));
         }
         datagrams.push(datagram);
     }
     (datagrams, listeners)
 }
 
-fn accept_all(listeners: Listeners, shared: &Arc<Shared>, worker: &WorkerRef) -> Vec<Task<()>> {
+fn accept_all(
+    listeners: Listeners,
+    shared: &Arc<Shared>,
+    worker: &WorkerRef,
+    tasks: &mut JoinSet<()>,
+) -> Vec<AbortHandle> {
     let limits = &shared.config.limits;
     let share = length(limits.handshakes_in_flight_max)
         .div_ceil(usize::from(shared.config.workers))
@@ -179,7 +202,7 @@ fn accept_all(listeners: Listeners, shared: &Arc<Shared>, worker: &WorkerRef) ->
                 idle_max: limits.idle_max(),
             },
         };
-        accepting.push(spawn_local(accept::accept(listener, Rc::new(door))));
+        accepting.push(tasks.spawn_local(accept::accept(listener, Rc::new(door))));
     }
     accepting
 }
@@ -192,10 +215,10 @@ fn web_of(shared: &Shared, id: ListenerId) -> Option<Web> {
 }
 
 /// The listening sockets close with their tasks.
-async fn stop_accepting(mut draining: watch::Receiver<bool>, accepting: Vec<Task<()>>) {
+async fn stop_accepting(mut draining: watch::Receiver<bool>, accepting: Vec<AbortHandle>) {
     // An error says that the server is gone: a reason to stop, too.
     let _ = draining.wait_for(|draining| *draining).await;
-    accepting.iter().for_each(Task::abort);
+    accepting.iter().for_each(AbortHandle::abort);
 }
 
 /// Fires what is due; sleeps until the next, or until something earlier comes up.
@@ -224,4 +247,24 @@ async fn say_goodbye(worker: &WorkerRef) {
     };
     // Who does not answer our Close is cut off.
     let _ = tokio::time::timeout(GOODBYE_MAX, all_gone).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_is_told_of() {
+        let told = RefCell::new(Vec::new());
+        let scene = async {
+            let mut tasks = JoinSet::new();
+            tasks.spawn_local(std::future::pending()).abort();
+            tasks.spawn_local(async {});
+            watch_over(tasks, |task| told.borrow_mut().push(task.to_owned())).await;
+        };
+        LocalSet::new().run_until(scene).await;
+        assert_eq!(told.into_inner(), ["a task of a worker has ended"]);
+    }
 }
