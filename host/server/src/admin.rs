@@ -32,7 +32,7 @@ use tokio::{
 use crate::{
     metrics::{head, line},
     reload,
-    server::Shared,
+    server::{Phase, Shared},
     state::State,
     transport::pages::plain,
     worker::Mail,
@@ -49,33 +49,39 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How the kernel counts CPU time in `/proc/self/stat`, on every Linux.
 const CLOCK_TICKS_PER_S: f64 = 100.0;
 
-/// Starts the thread. It ends when `draining`'s sender is gone.
+/// Starts the thread. It ends when `phase`'s sender is gone.
 pub(crate) fn spawn(
     listener: Option<TcpListener>,
-    shared: Arc<Shared>,
     file: Option<PathBuf>,
-    draining: watch::Receiver<bool>,
+    state: State,
+    phase: watch::Receiver<Phase>,
 ) -> Result<()> {
-    let state = State::open(&shared.config.state_dir)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new()
         .name("admin".to_owned())
-        .spawn(move || {
-            runtime.block_on(async {
-                if let Some(file) = file {
-                    tokio::spawn(reload::watch(file, shared.config.clone(), state.clone()));
-                }
-                tokio::spawn(rotate_keys(Arc::clone(&shared), state));
-                tokio::spawn(sweep(Arc::clone(&shared)));
-                let mut over = draining.clone();
-                if let Some(listener) = listener {
-                    tokio::spawn(accept(listener, shared, draining));
-                }
-                // Only when the sender is gone.
-                while over.changed().await.is_ok() {}
-            });
-        })?;
+        .spawn(move || runtime.block_on(run(listener, file, state, phase)))?;
     Ok(())
+}
+
+async fn run(
+    listener: Option<TcpListener>,
+    file: Option<PathBuf>,
+    state: State,
+    mut phase: watch::Receiver<Phase>,
+) {
+    if let Some(listener) = listener {
+        tokio::spawn(accept(listener, phase.clone()));
+    }
+    let served = phase.wait_for(|phase| phase.shared().is_some()).await;
+    if let Some(shared) = served.ok().and_then(|phase| phase.shared().cloned()) {
+        if let Some(file) = file {
+            tokio::spawn(reload::watch(file, shared.config.clone(), state.clone()));
+        }
+        tokio::spawn(rotate_keys(Arc::clone(&shared), state));
+        tokio::spawn(sweep(shared));
+    }
+    // Only when the sender is gone.
+    while phase.changed().await.is_ok() {}
 }
 
 /// A process that runs for months rotates its keys, too.
@@ -96,7 +102,7 @@ async fn sweep(shared: Arc<Shared>) {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, draining: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, phase: watch::Receiver<Phase>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "no admin endpoint"),
@@ -107,10 +113,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, draining: watch::Rec
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (shared, draining) = (Arc::clone(&shared), draining.clone());
+        let phase = phase.clone();
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let response = answer(&request, &shared, *draining.borrow());
+                let response = answer(&request, &phase.borrow());
                 async { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -124,20 +130,26 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, draining: watch::Rec
     }
 }
 
-fn answer(request: &Request<Incoming>, shared: &Shared, draining: bool) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, phase: &Phase) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD.\n");
     }
-    match request.uri().path() {
-        "/healthz" | "/readyz" if shared.is_broken.load(Relaxed) => {
+    let path = request.uri().path();
+    match (path, phase.shared()) {
+        ("/healthz" | "/readyz", Some(shared)) if shared.is_broken.load(Relaxed) => {
             plain(StatusCode::INTERNAL_SERVER_ERROR, "a worker has ended\n")
         }
-        "/healthz" => plain(StatusCode::OK, "ok\n"),
-        "/readyz" if draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/readyz" => plain(StatusCode::OK, "ready\n"),
-        "/metrics" => typed(metrics(shared), "text/plain; version=0.0.4"),
-        "/api/policies" => json_answer(&policies(shared)),
-        "/api/registrations" => json_answer(&registrations(shared)),
+        ("/healthz", _) => plain(StatusCode::OK, "ok\n"),
+        (_, None) => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        ("/readyz", Some(_)) => match phase {
+            Phase::Starting | Phase::Draining(_) => {
+                plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
+            Phase::Serving(_) => plain(StatusCode::OK, "ready\n"),
+        },
+        ("/metrics", Some(shared)) => typed(metrics(shared), "text/plain; version=0.0.4"),
+        ("/api/policies", Some(shared)) => json_answer(&policies(shared)),
+        ("/api/registrations", Some(shared)) => json_answer(&registrations(shared)),
         _ => plain(
             StatusCode::NOT_FOUND,
             "/healthz /readyz /metrics /api/policies /api/registrations\n",
@@ -318,4 +330,45 @@ fn process() -> io::Result<(f64, u64)> {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kb = resident.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     Ok((cpu_s, kb.ok_or_else(malformed)? * 1_024))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_starts_is_healthy_and_not_ready() {
+        let folder = std::env::temp_dir().join(format!("hookswitch-admin-{}", std::process::id()));
+        let state = State::open(&folder).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (phase, seen) = watch::channel(Phase::Starting);
+        spawn(Some(listener), None, state, seen).unwrap();
+        for (path, status) in [
+            ("/healthz", "200 OK"),
+            ("/readyz", "503 Service Unavailable"),
+            ("/metrics", "503 Service Unavailable"),
+        ] {
+            let mut stream = TcpStream::connect(address).unwrap();
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            )
+            .unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+                "{path}: {answer}"
+            );
+        }
+        drop(phase);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -42,7 +42,7 @@ const DRAIN_LOOK: Duration = Duration::from_millis(50);
 pub struct Server {
     addresses: Addresses,
     shared: Arc<Shared>,
-    draining: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<()>>,
     capture: Option<JoinHandle<()>>,
 }
@@ -54,6 +54,17 @@ pub struct Addresses {
     pub listeners: BTreeMap<String, SocketAddr>,
     /// The admin endpoint.
     pub admin: Option<SocketAddr>,
+}
+
+/// How far the server has come.
+#[derive(Clone)]
+pub(crate) enum Phase {
+    /// Policies are compiled, listeners bound.
+    Starting,
+    /// New calls are taken.
+    Serving(Arc<Shared>),
+    /// Running calls go on.
+    Draining(Arc<Shared>),
 }
 
 /// What all threads see.
@@ -90,9 +101,13 @@ impl Server {
     pub fn start(config: Config, file: Option<PathBuf>) -> Result<Self> {
         let state = State::open(&config.state_dir)?;
         let keys = state.token_keys(config.key_rotation)?;
+        // First of all: whoever supervises us is to see that we are starting, which policies can make long.
+        let (phase, seen) = watch::channel(Phase::Starting);
+        let admin = config.admin.map(bind_admin).transpose()?;
+        let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
+        admin::spawn(admin, file, state.clone(), seen.clone())?;
         let (engine, policies) = load_policies(&config, &state)?;
         let bound = bind(&config)?;
-        let admin = config.admin.map(bind_admin).transpose()?;
         let (capture, capture_thread) = config
             .capture
             .as_ref()
@@ -104,7 +119,7 @@ impl Server {
                 .iter()
                 .map(|bound| (bound.name.clone(), bound.address))
                 .collect(),
-            admin: admin.as_ref().map(TcpListener::local_addr).transpose()?,
+            admin: admin_address,
         };
         let (mailboxes, letters) = mailboxes(&config);
         let shared = Arc::new(Shared {
@@ -129,14 +144,13 @@ impl Server {
             mailboxes,
             config,
         });
-        let (draining, drained) = watch::channel(false);
-        let workers = start_workers(&shared, bound, &keys, &state, letters, &drained)?;
-        admin::spawn(admin, Arc::clone(&shared), file, drained)?;
+        let workers = start_workers(&shared, bound, &keys, &state, letters, &seen)?;
+        phase.send_replace(Phase::Serving(Arc::clone(&shared)));
         tracing::info!(listeners = ?addresses.listeners, admin = ?addresses.admin, "ready");
         Ok(Self {
             addresses,
             shared,
-            draining,
+            phase,
             workers,
             capture: capture_thread,
         })
@@ -165,24 +179,35 @@ impl Server {
             workers,
             capture,
             shared,
-            draining,
+            phase,
             ..
         } = self;
         // The threads of policies, admin and capture end with what they hold of this.
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().for_each(|worker| drop(worker.join()));
-            drop((shared, draining));
+            drop((shared, phase));
             capture.map(JoinHandle::join);
         });
         let _ = joined.await;
     }
 
     async fn stop_accepting(&self) {
-        if self.draining.send_replace(true) {
+        let draining = Phase::Draining(Arc::clone(&self.shared));
+        if let Phase::Draining(_) = self.phase.send_replace(draining) {
             return;
         }
         tracing::info!("draining");
         self.shared.tell_all(|| Mail::Drain).await;
+    }
+}
+
+impl Phase {
+    /// There once it serves.
+    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+        match self {
+            Self::Starting => None,
+            Self::Serving(shared) | Self::Draining(shared) => Some(shared),
+        }
     }
 }
 
@@ -268,7 +293,7 @@ fn start_workers(
     keys: &Keyring,
     state: &State,
     letters: Letters,
-    draining: &watch::Receiver<bool>,
+    phase: &watch::Receiver<Phase>,
 ) -> Result<Vec<JoinHandle<()>>> {
     let proxies = (0..shared.config.workers)
         .map(|id| proxy_config::of(&shared.config, &bound, keys, WorkerId(id)));
@@ -284,7 +309,7 @@ fn start_workers(
             metrics: shared.metrics.of(id),
             seats: seats.pop().unwrap_or_default(),
             mailbox,
-            draining: draining.clone(),
+            phase: phase.clone(),
         };
         workers.push(worker::spawn(start)?);
     }

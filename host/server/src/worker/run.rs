@@ -29,7 +29,7 @@ use super::{Mail, Worker, WorkerRef, calls::OpenCalls, outbox::Outbox, policy, p
 use crate::{
     config::{ListenerKind, Web, length},
     metrics::WorkerMetrics,
-    server::Shared,
+    server::{Phase, Shared},
     transport::{
         accept::{self, Door},
         udp,
@@ -55,8 +55,8 @@ pub(crate) struct Start {
     pub(crate) metrics: WorkerMetrics,
     pub(crate) seats: Vec<Seat>,
     pub(crate) mailbox: mpsc::Receiver<Mail>,
-    /// Turns true when nothing new is to be accepted.
-    pub(crate) draining: watch::Receiver<bool>,
+    /// While it drains nothing new is accepted.
+    pub(crate) phase: watch::Receiver<Phase>,
 }
 
 /// Starts the thread; it ends after [`Mail::Close`].
@@ -88,7 +88,7 @@ async fn run(start: Start) {
         metrics,
         seats,
         mailbox,
-        draining,
+        phase,
     } = start;
     let (late, late_verdicts) = mpsc::unbounded_channel();
     let (datagrams, listeners) = sit_down(seats, &shared);
@@ -123,7 +123,7 @@ async fn run(start: Start) {
         }
     }
     let accepting = accept_all(listeners, &shared, &worker, &mut tasks);
-    let stopping = spawn_local(stop_accepting(draining, accepting));
+    let stopping = spawn_local(stop_accepting(phase, accepting));
     let watching = spawn_local(async move {
         watch_over(tasks, |task| shared.broke(task)).await;
     });
@@ -215,9 +215,11 @@ fn web_of(shared: &Shared, id: ListenerId) -> Option<Web> {
 }
 
 /// The listening sockets close with their tasks.
-async fn stop_accepting(mut draining: watch::Receiver<bool>, accepting: Vec<AbortHandle>) {
+async fn stop_accepting(mut phase: watch::Receiver<Phase>, accepting: Vec<AbortHandle>) {
     // An error says that the server is gone: a reason to stop, too.
-    let _ = draining.wait_for(|draining| *draining).await;
+    let _ = phase
+        .wait_for(|phase| matches!(phase, Phase::Draining(_)))
+        .await;
     accepting.iter().for_each(AbortHandle::abort);
 }
 
