@@ -247,8 +247,13 @@ impl Worker {
             for other in worker.others() {
                 worker.post(other, Mail::FlowClosed { flow: flow.id });
             }
-            worker.guard(|worker| worker.handle(Input::FlowClosed { flow: flow.id }));
+            worker.guard(|worker| worker.flow_closed(flow.id));
         });
+    }
+
+    fn flow_closed(&mut self, flow: FlowId) {
+        self.calls.flow_closed(flow);
+        self.handle(Input::FlowClosed { flow });
     }
 
     fn others(&self) -> impl Iterator<Item = WorkerId> + use<> {

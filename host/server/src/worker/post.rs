@@ -84,7 +84,7 @@ impl Worker {
                 }
             }
             Mail::SendFailed { to } => self.handle(Input::SendFailed { to }),
-            Mail::FlowClosed { flow } => self.handle(Input::FlowClosed { flow }),
+            Mail::FlowClosed { flow } => self.flow_closed(flow),
             Mail::Keys(keys) => self.proxy.set_keys(keys),
             Mail::Drain => self.handle(Input::Drain),
             Mail::Close => self.connections.values().for_each(|open| open.pipe.close()),

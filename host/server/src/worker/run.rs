@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hookswitch_policy::Runner;
@@ -37,6 +37,8 @@ use crate::{
     },
 };
 
+/// How often calls that are thought to be over are forgotten.
+const EXPIRE_CALLS_EVERY: Duration = Duration::from_secs(60);
 /// How long connections may take to say goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(3);
 
@@ -116,6 +118,7 @@ async fn run(start: Start) {
     let mut tasks = JoinSet::new();
     tasks.spawn_local(timers(Rc::clone(&worker)));
     tasks.spawn_local(async move { outbox.flush().await });
+    tasks.spawn_local(expire_calls(Rc::clone(&worker)));
     tasks.spawn_local(policy::late_verdicts(late_verdicts, Rc::clone(&worker)));
     for (index, socket) in datagrams.into_iter().enumerate() {
         if let (Some(socket), Ok(index)) = (socket, u8::try_from(index)) {
@@ -238,6 +241,15 @@ async fn timers(worker: WorkerRef) {
                 () = alarm.notified() => {}
             },
         }
+    }
+}
+
+async fn expire_calls(worker: WorkerRef) {
+    loop {
+        tokio::time::sleep(EXPIRE_CALLS_EVERY).await;
+        worker
+            .borrow_mut()
+            .turn(|worker| worker.calls.expire(Instant::now()));
     }
 }
 

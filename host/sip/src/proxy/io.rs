@@ -429,6 +429,8 @@ pub struct Ended {
     pub detail: String,
     /// The upstream that answered, if one did.
     pub upstream: Option<UpstreamId>,
+    /// What the branch was sent on whose 2xx was forwarded, if on a flow.
+    pub callee: Option<FlowId>,
     /// From its first byte to its final response.
     pub took: Duration,
 }

@@ -14,7 +14,7 @@ use super::{
     server_tx::Phase,
     stage::set_status,
 };
-use crate::message::Message;
+use crate::{flow::Destination, message::Message};
 
 impl Proxy {
     /// Asks `on-response` if there is one to ask.
@@ -183,15 +183,18 @@ impl Proxy {
         let Some(branch) = self.branches.get_mut(&id) else {
             return;
         };
-        let upstream = branch.candidate.place.upstream();
+        let (upstream, to) = (branch.candidate.place.upstream(), branch.candidate.place.to);
         let is_invite = branch.is_invite();
         let tag = response.to_tag().unwrap_or_default();
         if let Some((_, sent)) = branch.answers.iter_mut().find(|(known, _)| known == tag) {
             *sent = bytes.clone();
         }
         branch.phase = BranchPhase::Decided;
-        self.by_destination.remove(&branch.candidate.place.to, id);
+        self.by_destination.remove(&to, id);
         self.hand_down(tx, status, bytes);
+        if let (Destination::Flow(callee), Some(tx)) = (to, self.servers.get_mut(&tx)) {
+            tx.callee = Some(callee);
+        }
         if is_invite {
             self.call_answered(tx);
             self.cancel_losers(tx, id);

@@ -156,6 +156,7 @@ impl Proxy {
         let mut ended = ended_of(&tx.request, &tx.flow, status, cause, detail);
         ended.in_dialog = tx.dialog.is_some();
         ended.upstream = upstream;
+        ended.callee = tx.callee;
         ended.took = now.saturating_duration_since(tx.began);
         let ask = tx.ask.take();
         self.outputs.push_back(Output::Ended(Box::new(ended)));
@@ -213,6 +214,7 @@ fn ended_of(
         cause,
         detail,
         upstream: None,
+        callee: None,
         took: Duration::ZERO,
     }
 }

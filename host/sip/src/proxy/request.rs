@@ -158,6 +158,7 @@ impl Proxy {
             gate: None,
             plan: Plan::default(),
             branches: Vec::new(),
+            callee: None,
             best: Best::default(),
             sent: None,
             retransmissions: 0,

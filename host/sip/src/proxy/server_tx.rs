@@ -12,7 +12,7 @@ use super::{
     place::Place,
 };
 use crate::{
-    flow::{Destination, Flow},
+    flow::{Destination, Flow, FlowId},
     message::Message,
     transaction::{Action, Reliability, Timer, invite_server, server},
 };
@@ -50,6 +50,8 @@ pub(super) struct ServerTx {
     pub(super) plan: Plan,
     /// All that are still there, decided or not.
     pub(super) branches: Vec<BranchId>,
+    /// What the branch of its 2xx was sent on.
+    pub(super) callee: Option<FlowId>,
     pub(super) best: Best,
     /// The last response that was sent, for retransmissions.
     pub(super) sent: Option<Bytes>,
