@@ -214,7 +214,7 @@ mod tests {
     use std::time::Duration;
 
     use hookswitch_sip::{
-        flow::{ListenerId, Side, Transport, WorkerId},
+        flow::{Attachment, ListenerId, Side, Transport, WorkerId},
         registrar::ContactUpdate,
     };
 
@@ -232,6 +232,7 @@ mod tests {
             listener: ListenerId(0),
             peer: ([192, 0, 2, 1], 5000).into(),
             side: Side::Web,
+            attachment: Attachment::default(),
         })
     }
 

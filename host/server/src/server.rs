@@ -29,7 +29,6 @@ use crate::{
     location::Locations,
     metrics::{Gauge, Metrics},
     proxy_config, reload,
-    source::Sources,
     state::{self, State},
     transport::{self, Bound, Sockets, tls},
     worker::{self, Mail, Seat, message::Names},
@@ -73,7 +72,6 @@ pub(crate) struct Shared {
     pub(crate) message_limits: Limits,
     pub(crate) listeners: Vec<ListenerInfo>,
     pub(crate) locations: Locations,
-    pub(crate) sources: Sources,
     pub(crate) engine: Engine,
     pub(crate) policies: Arc<Policies>,
     pub(crate) names: Arc<Names>,
@@ -126,7 +124,6 @@ impl Server {
             message_limits: proxy_config::message_limits(&config.limits),
             listeners: bound.iter().map(ListenerInfo::of).collect(),
             locations: Locations::new(length(config.limits.registrations_max)),
-            sources: Sources::new(length(config.limits.datagram_sources_max)),
             engine,
             policies,
             names: Arc::new(Names {

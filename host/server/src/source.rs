@@ -1,13 +1,14 @@
-//! Who sends: what policies read and keep about a connection or, over UDP, about a peer's address. Outlives instances and reloads.
+//! Who sends: what policies read and keep about a connection or, over UDP, about a peer's address. Outlives instances and reloads. It
+//! rides on the flow, so that whoever works on a message has it at hand.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use hookswitch_policy::context::{self, AttributeEdit};
-use hookswitch_sip::flow::{Flow, FlowId, Transport};
+use hookswitch_sip::flow::Transport;
 
 /// One peer.
 #[derive(Debug)]
@@ -59,10 +60,11 @@ impl Source {
         }
     }
 
-    fn datagram(flow: &Flow, listener: Arc<str>) -> Self {
+    /// Of datagrams, or of a stream that began without an upgrade.
+    pub(crate) fn address(transport: Transport, peer: SocketAddr, listener: Arc<str>) -> Self {
         Self {
-            transport: flow.transport,
-            peer: flow.peer,
+            transport,
+            peer,
             listener,
             upgrade: None,
             given: Mutex::default(),
@@ -73,7 +75,8 @@ impl Source {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn was_given_something(&self) -> bool {
+    /// Is there anything to remember?
+    pub(crate) fn was_given_something(&self) -> bool {
         let given = self.given();
         given.identity.is_some() || !given.attributes.is_empty()
     }
@@ -128,107 +131,5 @@ pub(crate) fn transport_name(transport: Transport) -> &'static str {
         Transport::Tls => "tls",
         Transport::Ws => "ws",
         Transport::Wss => "wss",
-    }
-}
-
-/// The sources of all workers: a message is not always handled where its connection lives.
-#[derive(Debug)]
-pub(crate) struct Sources {
-    connections: Mutex<HashMap<FlowId, Arc<Source>>>,
-    datagrams: Mutex<Datagrams>,
-    datagram_sources_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Datagrams {
-    sources: HashMap<FlowId, Arc<Source>>,
-    /// The oldest is forgotten first.
-    order: VecDeque<FlowId>,
-}
-
-impl Sources {
-    pub(crate) fn new(datagram_sources_max: usize) -> Self {
-        Self {
-            connections: Mutex::default(),
-            datagrams: Mutex::default(),
-            datagram_sources_max,
-        }
-    }
-
-    pub(crate) fn opened(&self, flow: FlowId, source: Arc<Source>) {
-        lock(&self.connections).insert(flow, source);
-    }
-
-    pub(crate) fn closed(&self, flow: FlowId) {
-        lock(&self.connections).remove(&flow);
-    }
-
-    /// Of a message that came on `flow`; a stand-in without attributes if that is closed by now.
-    pub(crate) fn of(&self, flow: &Flow, listener: &Arc<str>) -> Arc<Source> {
-        let known = match flow.id {
-            FlowId::Connection { .. } => lock(&self.connections).get(&flow.id).cloned(),
-            FlowId::Datagram { .. } => lock(&self.datagrams).sources.get(&flow.id).cloned(),
-        };
-        known.unwrap_or_else(|| Arc::new(Source::datagram(flow, Arc::clone(listener))))
-    }
-
-    /// After a hook: what policies gave to a datagram's source is worth keeping.
-    pub(crate) fn keep(&self, flow: FlowId, source: &Arc<Source>) {
-        if matches!(flow, FlowId::Connection { .. }) || !source.was_given_something() {
-            return;
-        }
-        let mut datagrams = lock(&self.datagrams);
-        if datagrams.sources.insert(flow, Arc::clone(source)).is_some() {
-            return;
-        }
-        datagrams.order.push_back(flow);
-        if datagrams.order.len() > self.datagram_sources_max
-            && let Some(oldest) = datagrams.order.pop_front()
-        {
-            datagrams.sources.remove(&oldest);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use hookswitch_policy::context::Source as _;
-    use hookswitch_sip::flow::{ListenerId, Side};
-
-    use super::*;
-
-    fn datagram(port: u16) -> Flow {
-        let peer = SocketAddr::from(([192, 0, 2, 1], port));
-        Flow {
-            id: FlowId::Datagram {
-                listener: ListenerId(0),
-                peer,
-            },
-            transport: Transport::Udp,
-            listener: ListenerId(0),
-            peer,
-            side: Side::Stranger,
-        }
-    }
-
-    #[test]
-    fn attributes_of_an_address_last_until_newer_ones_push_them_out() {
-        let sources = Sources::new(2);
-        let name: Arc<str> = "udp".into();
-        let attribute = |port| sources.of(&datagram(port), &name).attribute("k");
-        for port in 1..=3 {
-            let flow = datagram(port);
-            let source = sources.of(&flow, &name);
-            source.apply(None, vec![("k".into(), Some(port.to_string()))]);
-            sources.keep(flow.id, &source);
-        }
-        assert_eq!(attribute(1), None);
-        assert_eq!(attribute(2).as_deref(), Some("2"));
-        assert_eq!(attribute(3).as_deref(), Some("3"));
-        assert_eq!(attribute(4), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What a message came on and where one is sent to: the names that `sip` and the transports share.
 
-use std::net::SocketAddr;
+use std::{any::Any, fmt, net::SocketAddr, sync::Arc};
 
 /// A worker: one core, one `Proxy`. Connections, transactions and calls have one each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,7 +83,41 @@ pub struct Flow {
     pub peer: SocketAddr,
     /// Who is at its other end.
     pub side: Side,
+    /// What its transport wants to find again with each message; the proxy only carries it.
+    pub attachment: Attachment,
 }
+
+/// Anything of a flow that is none of the proxy's business. It names nothing: two flows that differ in it alone are equal.
+#[derive(Clone, Default)]
+pub struct Attachment(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Attachment {
+    /// Shared by all messages of the flow.
+    #[must_use]
+    pub fn new<T: Any + Send + Sync>(what: Arc<T>) -> Self {
+        Self(Some(what))
+    }
+
+    /// What was attached, if it is a `T`.
+    #[must_use]
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::downcast(Arc::clone(self.0.as_ref()?)).ok()
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment").finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Attachment {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Attachment {}
 
 /// Where bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

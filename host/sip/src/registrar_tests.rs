@@ -1,5 +1,5 @@
 use super::*;
-use crate::flow::{ListenerId, Side, Transport, WorkerId};
+use crate::flow::{Attachment, ListenerId, Side, Transport, WorkerId};
 
 fn flow(serial: u64) -> Arc<Flow> {
     Arc::new(Flow {
@@ -11,6 +11,7 @@ fn flow(serial: u64) -> Arc<Flow> {
         listener: ListenerId(0),
         peer: "192.0.2.1:40000".parse().unwrap(),
         side: Side::Web,
+        attachment: Attachment::default(),
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hookswitch_sip::{
-    flow::{Flow, FlowId, ListenerId, Side, Transport, UpstreamId, WorkerId},
+    flow::{Attachment, Flow, FlowId, ListenerId, Side, Transport, UpstreamId, WorkerId},
     proxy::{
         Gauges, Proxy, ProxyConfig,
         config::{ListenerConfig, UpstreamConfig},
@@ -140,6 +140,7 @@ impl Node {
             listener: WSS,
             peer,
             side: Side::Web,
+            attachment: Attachment::default(),
         };
         self.connections.insert(serial, Arc::new(flow));
     }
@@ -177,6 +178,7 @@ impl Node {
             listener: UDP,
             peer,
             side,
+            attachment: Attachment::default(),
         })
     }
 

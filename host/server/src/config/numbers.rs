@@ -63,7 +63,7 @@ numbers! {
         registrations_max = 1_000_000 in 1..=100_000_000,
         /// Bindings of one address of record.
         contacts_max = 10 in 1..=1_000,
-        /// Addresses for which a policy keeps attributes without a connection.
+        /// Addresses for which a policy keeps attributes without a connection, of all workers together and for each UDP listener.
         datagram_sources_max = 100_000 in 16..=10_000_000,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use hookswitch_sip::flow::{Flow, ListenerId, Side, Transport};
+use hookswitch_sip::flow::{Attachment, Flow, ListenerId, Side, Transport};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -110,8 +110,9 @@ where
             listener: door.listener,
             peer,
             side: Side::Web,
+            attachment: Attachment::new(upgraded.source),
         });
-        worker.opened(&flow, Rc::clone(&pipe), upgraded.source);
+        worker.opened(&flow, Rc::clone(&pipe));
         flow
     };
     let worker = Rc::clone(&door.worker);

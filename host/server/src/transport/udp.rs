@@ -1,15 +1,22 @@
 //! Datagrams of one listener, as one worker's socket gets them.
 
-use std::{collections::HashMap, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use hookswitch_sip::{
-    flow::{Flow, FlowId, ListenerId, Side, Transport},
+    flow::{Attachment, Flow, FlowId, ListenerId, Side, Transport, UpstreamId},
     framing::{self, Frame},
 };
 use tokio::net::UdpSocket;
 
-use crate::worker::WorkerRef;
+use crate::{source::Source, worker::WorkerRef};
 
 /// The largest datagram of UDP.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -18,10 +25,18 @@ const DATAGRAMS_PER_TURN_MAX: usize = 32;
 /// Peers that are remembered, so that each datagram need not make a flow of its own.
 const FLOWS_MAX: usize = 4_096;
 
+/// What one worker knows of a listener.
+pub(crate) struct Port {
+    pub(crate) listener: ListenerId,
+    pub(crate) name: Arc<str>,
+    /// Peers that a policy keeps something of.
+    pub(crate) sources_max: usize,
+}
+
 /// Reads for ever.
-pub(crate) async fn receive(socket: Rc<UdpSocket>, listener: ListenerId, worker: WorkerRef) {
+pub(crate) async fn receive(socket: Rc<UdpSocket>, port: Port, worker: WorkerRef) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-    let mut flows = Flows::default();
+    let mut flows = Flows::new(port);
     loop {
         poll_fn(|cx| worker.borrow().poll_uncongested(cx)).await;
         if socket.readable().await.is_err() {
@@ -30,7 +45,8 @@ pub(crate) async fn receive(socket: Rc<UdpSocket>, listener: ListenerId, worker:
         for _ in 0..DATAGRAMS_PER_TURN_MAX {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, peer)) => {
-                    let flow = flows.of(listener, peer, &worker);
+                    let upstream_of = |listener| worker.borrow().upstream_of(listener, peer.ip());
+                    let flow = flows.of(peer, upstream_of);
                     let bytes = buffer.get(..length).unwrap_or_default();
                     take(&socket, &flow, bytes, &worker);
                 }
@@ -54,27 +70,111 @@ fn take(socket: &UdpSocket, flow: &Arc<Flow>, bytes: &[u8], worker: &WorkerRef) 
     }
 }
 
-/// Flows of the peers that were heard lately.
-#[derive(Default)]
-struct Flows(HashMap<SocketAddr, Arc<Flow>>);
+/// Flows of the peers that were heard lately. All datagrams of a peer come to the same worker's socket, so no other worker has any.
+struct Flows {
+    port: Port,
+    recent: HashMap<SocketAddr, Arc<Flow>>,
+    /// What policies gave to those who were not heard lately.
+    sources: HashMap<SocketAddr, Arc<Source>>,
+    /// The oldest is forgotten first.
+    order: VecDeque<SocketAddr>,
+}
 
 impl Flows {
-    fn of(&mut self, listener: ListenerId, peer: SocketAddr, worker: &WorkerRef) -> Arc<Flow> {
-        if let Some(flow) = self.0.get(&peer) {
+    fn new(port: Port) -> Self {
+        Self {
+            port,
+            recent: HashMap::new(),
+            sources: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    fn of(
+        &mut self,
+        peer: SocketAddr,
+        upstream_of: impl FnOnce(ListenerId) -> Option<UpstreamId>,
+    ) -> Arc<Flow> {
+        if let Some(flow) = self.recent.get(&peer) {
             return Arc::clone(flow);
         }
-        if self.0.len() >= FLOWS_MAX {
-            self.0.clear();
+        if self.recent.len() >= FLOWS_MAX {
+            self.make_room();
         }
-        let upstream = worker.borrow().upstream_of(listener, peer.ip());
+        let source = match self.sources.get(&peer) {
+            Some(source) => Arc::clone(source),
+            None => {
+                let name = Arc::clone(&self.port.name);
+                Arc::new(Source::address(Transport::Udp, peer, name))
+            }
+        };
+        let listener = self.port.listener;
         let flow = Arc::new(Flow {
             id: FlowId::Datagram { listener, peer },
             transport: Transport::Udp,
             listener,
             peer,
-            side: upstream.map_or(Side::Stranger, Side::Upstream),
+            side: upstream_of(listener).map_or(Side::Stranger, Side::Upstream),
+            attachment: Attachment::new(source),
         });
-        self.0.insert(peer, Arc::clone(&flow));
+        self.recent.insert(peer, Arc::clone(&flow));
         flow
+    }
+
+    fn make_room(&mut self) {
+        for (peer, flow) in self.recent.drain() {
+            let source = flow.attachment.get::<Source>();
+            let Some(source) = source.filter(|source| source.was_given_something()) else {
+                continue;
+            };
+            if self.sources.insert(peer, source).is_none() {
+                self.order.push_back(peer);
+            }
+            if self.order.len() > self.port.sources_max
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.sources.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookswitch_policy::context::Source as _;
+
+    use super::*;
+
+    fn source(flows: &mut Flows, peer: usize) -> Arc<Source> {
+        let address = [10, 0, (peer / 256) as u8, (peer % 256) as u8];
+        let flow = flows.of((address, 5060).into(), |_| None);
+        flow.attachment.get().unwrap()
+    }
+
+    #[test]
+    fn what_a_policy_gave_to_an_address_outlasts_a_flood_of_others() {
+        let mut flows = Flows::new(Port {
+            listener: ListenerId(0),
+            name: "udp".into(),
+            sources_max: 2,
+        });
+        let give = |flows: &mut Flows, peer| {
+            let attribute = vec![("k".to_owned(), Some(format!("{peer}")))];
+            source(flows, peer).apply(None, attribute);
+        };
+        let flood = |flows: &mut Flows| {
+            (100..100 + FLOWS_MAX).for_each(|peer| drop(source(flows, peer)));
+        };
+        for peer in 1..=3 {
+            give(&mut flows, peer);
+            assert_eq!(
+                source(&mut flows, peer).attribute("k"),
+                Some(peer.to_string())
+            );
+            flood(&mut flows);
+        }
+        let kept = [1, 2, 3, 4].map(|peer| source(&mut flows, peer).attribute("k"));
+        assert_eq!(kept, [None, Some("2".into()), Some("3".into()), None]);
+        assert!(flows.recent.len() <= FLOWS_MAX && flows.order.len() <= 2);
     }
 }

@@ -263,7 +263,7 @@ mod tests {
     use std::cell::RefCell;
 
     use futures_util::StreamExt;
-    use hookswitch_sip::flow::{FlowId, ListenerId, Side, Transport, WorkerId};
+    use hookswitch_sip::flow::{Attachment, FlowId, ListenerId, Side, Transport, WorkerId};
     use tokio::{
         io::{DuplexStream, duplex},
         task::LocalSet,
@@ -294,6 +294,7 @@ mod tests {
             listener: ListenerId(0),
             peer: ([192, 0, 2, 1], 5000).into(),
             side: Side::Web,
+            attachment: Attachment::default(),
         })
     }
 

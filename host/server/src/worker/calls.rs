@@ -123,7 +123,7 @@ mod tests {
     use std::{hash::RandomState, sync::Arc};
 
     use hookswitch_sip::{
-        flow::{Flow, ListenerId, Side, Transport, WorkerId},
+        flow::{Attachment, Flow, ListenerId, Side, Transport, WorkerId},
         proxy::io::Cause,
     };
 
@@ -143,6 +143,7 @@ mod tests {
                 listener,
                 peer,
                 side: Side::Stranger,
+                attachment: Attachment::default(),
             }),
             in_dialog,
             status,

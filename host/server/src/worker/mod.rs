@@ -41,7 +41,6 @@ use tokio::{
 use crate::{
     metrics::{Count, WorkerMetrics},
     server::Shared,
-    source::Source,
     transport::{pipe::Pipe, websocket},
 };
 use outbox::Outbox;
@@ -52,7 +51,7 @@ pub(crate) use run::{Seat, Start, spawn};
 pub(crate) type WorkerRef = Rc<RefCell<Worker>>;
 
 /// A verdict that comes late, from the thread of slow hooks.
-pub(crate) type LateVerdict = (AskId, Hook, FlowId, Arc<Source>, Finished);
+pub(crate) type LateVerdict = (AskId, Hook, Finished);
 
 /// What one thread works on.
 pub(crate) struct Worker {
@@ -222,9 +221,8 @@ impl Worker {
         }
     }
 
-    pub(crate) fn opened(&mut self, flow: &Arc<Flow>, pipe: Rc<Pipe>, source: Arc<Source>) {
+    pub(crate) fn opened(&mut self, flow: &Arc<Flow>, pipe: Rc<Pipe>) {
         if let FlowId::Connection { serial, .. } = flow.id {
-            self.shared.sources.opened(flow.id, source);
             let flow = Arc::clone(flow);
             self.connections.insert(serial, Open { flow, pipe });
         }
@@ -241,7 +239,6 @@ impl Worker {
             return;
         };
         self.connections.remove(&serial);
-        self.shared.sources.closed(flow.id);
         self.shared.locations.flow_closed(flow.id);
         self.turn(|worker| {
             for other in worker.others() {

@@ -46,29 +46,26 @@ pub(super) fn current(policies: &Policies) -> io::Policies {
 
 impl Worker {
     pub(super) fn ask(&mut self, ask: Ask) {
-        let (id, hook, flow) = (ask.id, ask.hook, ask.flow.id);
+        let (id, hook) = (ask.id, ask.hook);
         let Ok(generation) = Arc::downcast::<Generation>(Arc::clone(&ask.policies.generation) as _)
         else {
             unreachable!("every generation was put there by `current`");
         };
-        let listener = &self.shared.listener(ask.flow.listener).name;
-        let source = self.shared.sources.of(&ask.flow, listener);
-        let run = self.shared.run_of(ask, Arc::clone(&source));
+        let run = self.shared.run_of(ask);
         match self.runner.run(&generation, run) {
-            Progress::Done(finished) => self.decided((id, hook, flow, source, finished)),
+            Progress::Done(finished) => self.decided((id, hook, finished)),
             Progress::Pending(pending) => {
                 self.metrics.count(Count::PoliciesSlow);
                 let late = self.late.clone();
                 self.engine().slow_lane().spawn(pending, move |finished| {
                     // An error says that the worker has ended.
-                    let _ = late.send((id, hook, flow, source, finished));
+                    let _ = late.send((id, hook, finished));
                 });
             }
         }
     }
 
-    fn decided(&mut self, (id, hook, flow, source, finished): LateVerdict) {
-        self.shared.sources.keep(flow, &source);
+    fn decided(&mut self, (id, hook, finished): LateVerdict) {
         let verdict = verdict(hook, finished, &self.shared.names);
         self.inputs.push_back(Input::Verdict { id, verdict });
     }
@@ -94,7 +91,7 @@ pub(super) async fn late_verdicts(
 }
 
 impl Shared {
-    fn run_of(&self, ask: Ask, source: Arc<Source>) -> Run {
+    fn run_of(&self, ask: Ask) -> Run {
         let request = ask.request.as_deref().unwrap_or(&ask.message);
         let summary = self.summary(request, &ask.flow, ask.in_dialog);
         let hook = match ask.hook {
@@ -113,11 +110,19 @@ impl Shared {
             hook,
             summary,
             message: Some(Box::new(current)),
-            source,
+            source: self.source_of(&ask.flow),
             names: Arc::clone(&self.names) as _,
             transaction: ask.transaction.0,
             call: ask.call.0,
         }
+    }
+
+    /// Its transport attached it.
+    fn source_of(&self, flow: &Flow) -> Arc<Source> {
+        flow.attachment.get().unwrap_or_else(|| {
+            let listener = Arc::clone(&self.listener(flow.listener).name);
+            Arc::new(Source::address(flow.transport, flow.peer, listener))
+        })
     }
 
     fn summary(&self, request: &Message, flow: &Flow, in_dialog: bool) -> Summary {

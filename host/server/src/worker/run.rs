@@ -32,7 +32,7 @@ use crate::{
     server::{Phase, Shared},
     transport::{
         accept::{self, Door},
-        udp,
+        udp::{self, Port},
         websocket::Bounds,
     },
 };
@@ -122,7 +122,8 @@ async fn run(start: Start) {
     tasks.spawn_local(policy::late_verdicts(late_verdicts, Rc::clone(&worker)));
     for (index, socket) in datagrams.into_iter().enumerate() {
         if let (Some(socket), Ok(index)) = (socket, u8::try_from(index)) {
-            tasks.spawn_local(udp::receive(socket, ListenerId(index), Rc::clone(&worker)));
+            let port = port(&shared, ListenerId(index));
+            tasks.spawn_local(udp::receive(socket, port, Rc::clone(&worker)));
         }
     }
     let accepting = accept_all(listeners, &shared, &worker, &mut tasks);
@@ -171,6 +172,15 @@ fn sit_down(seats: Vec<Seat>, shared: &Shared) -> (Vec<Option<Rc<UdpSocket>>>, L
         datagrams.push(datagram);
     }
     (datagrams, listeners)
+}
+
+fn port(shared: &Shared, listener: ListenerId) -> Port {
+    let sources_max = length(shared.config.limits.datagram_sources_max);
+    Port {
+        listener,
+        name: Arc::clone(&shared.listener(listener).name),
+        sources_max: sources_max.div_ceil(usize::from(shared.config.workers).max(1)),
+    }
 }
 
 fn accept_all(

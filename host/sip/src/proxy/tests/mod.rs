@@ -25,7 +25,9 @@ use super::{
     },
 };
 use crate::{
-    flow::{Destination, Flow, FlowId, ListenerId, Side, Transport, UpstreamId, WorkerId},
+    flow::{
+        Attachment, Destination, Flow, FlowId, ListenerId, Side, Transport, UpstreamId, WorkerId,
+    },
     limits::Limits,
     message::{HeaderName, Message},
     registrar::{self, Aor, Binding},
@@ -58,6 +60,7 @@ impl Peer {
             listener: ListenerId(1),
             peer: peer.parse().unwrap(),
             side,
+            attachment: Attachment::default(),
         };
         Arc::new(match self {
             Self::Web(serial) => Flow {
@@ -69,6 +72,7 @@ impl Peer {
                 listener: ListenerId(0),
                 peer: "203.0.113.5:40000".parse().unwrap(),
                 side: Side::Web,
+                attachment: Attachment::default(),
             },
             Self::Pbx => datagram(PBX, Side::Upstream(UpstreamId(0))),
             Self::Pbx2 => datagram(PBX2, Side::Upstream(UpstreamId(0))),
