@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{SocketAddr, UdpSocket},
     rc::Rc,
     sync::Arc,
 };
@@ -14,9 +14,12 @@ use hookswitch_sip::{
     flow::{Attachment, Flow, FlowId, ListenerId, Side, Transport, UpstreamId},
     framing::{self, Frame},
 };
-use tokio::net::UdpSocket;
+use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::{source::Source, worker::WorkerRef};
+use crate::{
+    source::Source,
+    worker::{Worker, WorkerRef},
+};
 
 /// The largest datagram of UDP.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -33,39 +36,79 @@ pub(crate) struct Port {
     pub(crate) sources_max: usize,
 }
 
+/// A listener's socket, as one worker has it. Only reading is waited for: an interest in writing would wake the worker whenever the
+/// kernel has freed one of its datagrams, and what the kernel has no room for is lost like any other datagram.
+#[derive(Debug)]
+pub(crate) struct DatagramSocket(AsyncFd<UdpSocket>);
+
+impl DatagramSocket {
+    /// Within the runtime that it is to be read on.
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
+        // SAFETY: a socket of std has one descriptor, open as long as it lives.
+        #[allow(unsafe_code)]
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+        Ok(Self(socket?))
+    }
+
+    /// At once, or not at all.
+    pub(crate) fn send(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<()> {
+        self.0.get_ref().send_to(bytes, peer).map(drop)
+    }
+}
+
+/// What is left in a socket after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Perhaps,
+}
+
 /// Reads for ever.
-pub(crate) async fn receive(socket: Rc<UdpSocket>, port: Port, worker: WorkerRef) {
+pub(crate) async fn receive(socket: Rc<DatagramSocket>, port: Port, worker: WorkerRef) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     let mut flows = Flows::new(port);
     loop {
         poll_fn(|cx| worker.borrow().poll_uncongested(cx)).await;
-        if socket.readable().await.is_err() {
+        let Ok(mut readable) = socket.0.readable().await else {
             return;
+        };
+        let mut left = Left::Perhaps;
+        worker.borrow_mut().turn(|worker| {
+            left = read(&socket, &mut buffer, &mut flows, worker);
+        });
+        match left {
+            Left::Nothing => readable.clear_ready(),
+            Left::Perhaps => tokio::task::yield_now().await,
         }
-        for _ in 0..DATAGRAMS_PER_TURN_MAX {
-            match socket.try_recv_from(&mut buffer) {
-                Ok((length, peer)) => {
-                    let upstream_of = |listener| worker.borrow().upstream_of(listener, peer.ip());
-                    let flow = flows.of(peer, upstream_of);
-                    let bytes = buffer.get(..length).unwrap_or_default();
-                    take(&socket, &flow, bytes, &worker);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // What a peer's network says of an earlier datagram of ours.
-                Err(_) => {}
-            }
-        }
-        tokio::task::yield_now().await;
     }
 }
 
-fn take(socket: &UdpSocket, flow: &Arc<Flow>, bytes: &[u8], worker: &WorkerRef) {
+fn read(
+    socket: &DatagramSocket,
+    buffer: &mut [u8],
+    flows: &mut Flows,
+    worker: &mut Worker,
+) -> Left {
+    for _ in 0..DATAGRAMS_PER_TURN_MAX {
+        match socket.0.get_ref().recv_from(buffer) {
+            Ok((length, peer)) => {
+                let flow = flows.of(peer, |listener| worker.upstream_of(listener, peer.ip()));
+                let bytes = buffer.get(..length).unwrap_or_default();
+                take(socket, &flow, bytes, worker);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Nothing,
+            // What a peer's network says of an earlier datagram of ours.
+            Err(_) => {}
+        }
+    }
+    Left::Perhaps
+}
+
+fn take(socket: &DatagramSocket, flow: &Arc<Flow>, bytes: &[u8], worker: &mut Worker) {
     match framing::datagram(Bytes::copy_from_slice(bytes)) {
-        Frame::Message(bytes) => worker
-            .borrow_mut()
-            .turn(|worker| worker.received(flow, bytes)),
+        Frame::Message(bytes) => worker.received(flow, bytes),
         // A lost pong is like a lost ping.
-        Frame::Ping => drop(socket.try_send_to(framing::PONG, flow.peer)),
+        Frame::Ping => drop(socket.send(framing::PONG, flow.peer)),
         Frame::Blank => {}
     }
 }

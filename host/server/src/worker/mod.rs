@@ -33,15 +33,12 @@ use hookswitch_sip::{
         io::{AskId, DropCause, Hook, Input, Output, Policies},
     },
 };
-use tokio::{
-    net::UdpSocket,
-    sync::{Notify, mpsc},
-};
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
     metrics::{Count, WorkerMetrics},
     server::Shared,
-    transport::{pipe::Pipe, websocket},
+    transport::{pipe::Pipe, udp::DatagramSocket, websocket},
 };
 use outbox::Outbox;
 pub(crate) use post::Mail;
@@ -63,7 +60,7 @@ pub(crate) struct Worker {
     /// By serial.
     connections: HashMap<u64, Open>,
     /// By listener; `None` where it is not UDP.
-    datagrams: Vec<Option<Rc<UdpSocket>>>,
+    datagrams: Vec<Option<Rc<DatagramSocket>>>,
     outbox: Rc<Outbox<Mail>>,
     /// Inputs that wait for their turn: answers that were there at once.
     inputs: VecDeque<Input>,

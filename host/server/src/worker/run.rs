@@ -18,7 +18,7 @@ use hookswitch_sip::{
     proxy::{Proxy, ProxyConfig},
 };
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::TcpListener,
     runtime::{Builder, LocalOptions},
     sync::{Notify, Semaphore, mpsc, watch},
     task::{AbortHandle, JoinSet, spawn_local},
@@ -32,7 +32,7 @@ use crate::{
     server::{Phase, Shared},
     transport::{
         accept::{self, Door},
-        udp::{self, Port},
+        udp::{self, DatagramSocket, Port},
         websocket::Bounds,
     },
 };
@@ -151,13 +151,13 @@ async fn watch_over(mut tasks: JoinSet<()>, broke: impl Fn(&str)) {
 type Listeners = Vec<(ListenerId, TcpListener, Option<TlsAcceptor>)>;
 
 /// Puts the sockets into this thread's runtime.
-fn sit_down(seats: Vec<Seat>, shared: &Shared) -> (Vec<Option<Rc<UdpSocket>>>, Listeners) {
+fn sit_down(seats: Vec<Seat>, shared: &Shared) -> (Vec<Option<Rc<DatagramSocket>>>, Listeners) {
     let (mut datagrams, mut listeners) = (Vec::new(), Vec::new());
     for (index, seat) in seats.into_iter().enumerate() {
         let mut datagram = None;
         let taken = match seat {
             Seat::Udp(socket) => {
-                UdpSocket::from_std(socket).map(|socket| datagram = Some(Rc::new(socket)))
+                DatagramSocket::new(socket).map(|socket| datagram = Some(Rc::new(socket)))
             }
             Seat::Tcp(listener, tls) => TcpListener::from_std(listener).map(|listener| {
                 listeners

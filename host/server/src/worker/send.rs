@@ -9,7 +9,7 @@ use hookswitch_sip::{
 };
 
 use super::{Mail, Open, Worker};
-use crate::metrics::Count;
+use crate::{metrics::Count, transport::udp::DatagramSocket};
 
 /// Why bytes did not leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,8 @@ impl Worker {
                 let socket = self.socket(listener).ok_or(Undelivered::Way)?;
                 self.shared
                     .observe_sent(listener, peer, &bytes, &self.metrics);
-                match socket.try_send_to(&bytes, peer) {
-                    Ok(_) => {}
+                match socket.send(&bytes, peer) {
+                    Ok(()) => {}
                     // Lost like any other datagram: the transaction retransmits (RFC 3261 §17.1).
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.metrics.count(Count::DatagramsNotSent);
@@ -73,7 +73,7 @@ impl Worker {
         Ok(())
     }
 
-    fn socket(&self, listener: ListenerId) -> Option<&tokio::net::UdpSocket> {
+    fn socket(&self, listener: ListenerId) -> Option<&DatagramSocket> {
         self.datagrams.get(usize::from(listener.0))?.as_deref()
     }
 }
