@@ -36,10 +36,11 @@ series! {
         SendFailed = "sends_failed", "Messages that had nowhere to go";
         DatagramsNotSent = "datagrams_not_sent", "Datagrams that the kernel had no room for";
         Handshakes = "tls_handshakes", "TLS handshakes done";
-        HandshakesFailed = "tls_handshakes_failed", "TLS handshakes broken off or too slow";
+        HandshakesFailed = "tls_handshakes_failed", "TLS handshakes broken off";
+        HandshakesSlow = "handshakes_slow", "Connections closed since neither WebSocket nor page came of them in time";
         Upgrades = "upgrades", "WebSockets opened";
         UpgradesRefused = "upgrades_refused", "WebSocket handshakes refused";
-        ConnectionsRefused = "connections_refused", "Connections beyond connections_max";
+        ConnectionsRefused = "connections_refused", "Connections beyond connections_max or connections_per_address_max";
         ConnectionsIdle = "connections_idle_closed", "Connections closed since nothing was heard";
         ConnectionsSlow = "connections_slow_closed", "Connections closed since their reader was too slow";
         Congested = "mailbox_full", "Times that a mailbox of another worker was full";

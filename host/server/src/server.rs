@@ -30,7 +30,7 @@ use crate::{
     metrics::{Gauge, Metrics},
     proxy_config, reload,
     state::{self, State},
-    transport::{self, Bound, Sockets, tls},
+    transport::{self, Bound, Sockets, crowd::Crowd, tls},
     worker::{self, Mail, Seat, message::Names},
 };
 
@@ -72,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) message_limits: Limits,
     pub(crate) listeners: Vec<ListenerInfo>,
     pub(crate) locations: Locations,
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) engine: Engine,
     pub(crate) policies: Arc<Policies>,
     pub(crate) names: Arc<Names>,
@@ -123,6 +124,7 @@ impl Server {
         let shared = Arc::new(Shared {
             message_limits: proxy_config::message_limits(&config.limits),
             listeners: bound.iter().map(ListenerInfo::of).collect(),
+            crowd: Crowd::new(config.limits.connections_per_address_max),
             locations: Locations::new(length(config.limits.registrations_max)),
             engine,
             policies,

@@ -45,9 +45,11 @@ numbers! {
         body_bytes_max = 65_535 in 1_024..=1_048_576,
         /// Connections of all workers together.
         connections_max = 100_000 in 1..=10_000_000,
+        /// Of them, those from one address, or from one IPv6 network of 64 bits. Raise it behind a balancer that hides its clients.
+        connections_per_address_max = 10_000 in 1..=10_000_000,
         /// TLS handshakes and upgrades under way, of all workers together; more wait in the kernel.
         handshakes_in_flight_max = 1_024 in 1..=1_000_000,
-        /// From accept to the end of the upgrade.
+        /// From accept to the end of the upgrade, or of the first page.
         handshake_ms_max = 10_000 in 100..=120_000,
         /// A connection that sends nothing, not even an answer to our ping, for this long is closed.
         idle_s_max = 120 in 1..=86_400,
@@ -89,7 +91,7 @@ numbers! {
 }
 
 impl Limits {
-    /// From accept to the end of the upgrade.
+    /// From accept to the end of the upgrade, or of the first page.
     #[must_use]
     pub fn handshake_max(&self) -> Duration {
         Duration::from_millis(self.handshake_ms_max)

@@ -1,17 +1,18 @@
-//! From an accepted socket to an open WebSocket: TLS, then HTTP, each with a limit in time and number.
+//! From an accepted socket to an open WebSocket: TLS, then HTTP, with one limit in time and number for both.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use hookswitch_sip::flow::{Attachment, Flow, ListenerId, Side, Transport};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    crowd::Crowd,
     pipe::Pipe,
     web::{self, Visitor},
     websocket::{Bounds, Connection},
@@ -22,8 +23,8 @@ use crate::{
     worker::WorkerRef,
 };
 
-/// A browser that loads pages over one connection, or a policy that thinks about an upgrade, has this long in all.
-const HTTP_MAX: Duration = Duration::from_secs(120);
+/// A browser that has got one page may load others over the same connection for this long.
+const PAGES_MAX: Duration = Duration::from_secs(120);
 /// After an error of `accept`, such as no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -38,6 +39,7 @@ pub(crate) struct Door {
     pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) handshake_max: Duration,
     pub(crate) connections_max: u64,
+    pub(crate) crowd: Arc<Crowd>,
     pub(crate) bounds: Bounds,
 }
 
@@ -63,42 +65,81 @@ pub(crate) async fn accept(listener: TcpListener, door: Rc<Door>) {
 async fn admit(stream: TcpStream, peer: SocketAddr, door: Rc<Door>, permit: OwnedSemaphorePermit) {
     let metrics = door.worker.borrow().metrics.clone();
     let _open = metrics.hold(Gauge::Connections);
-    if metrics.total(Gauge::Connections) > door.connections_max {
+    let counted = door.crowd.enter(peer.ip());
+    if counted.is_none() || metrics.total(Gauge::Connections) > door.connections_max {
         metrics.count(Count::ConnectionsRefused);
         return;
     }
     // A message is one write: there is nothing to wait for.
     let _ = stream.set_nodelay(true);
+    let visit = Visit::begin(permit, door.handshake_max);
     let Some(acceptor) = &door.tls else {
-        drop(permit);
-        return serve(stream, peer, None, door).await;
+        return serve(stream, peer, None, visit, door).await;
     };
-    match timeout(door.handshake_max, Box::pin(acceptor.accept(stream))).await {
+    match timeout_at(visit.until.get(), Box::pin(acceptor.accept(stream))).await {
         Ok(Ok(stream)) => {
             metrics.count(Count::Handshakes);
-            drop(permit);
             let sni = stream.get_ref().1.server_name().map(str::to_owned);
-            serve(stream, peer, sni, door).await;
+            serve(stream, peer, sni, visit, door).await;
         }
         Ok(Err(error)) => {
             metrics.count(Count::HandshakesFailed);
             tracing::debug!(listener = &*door.name, %peer, %error, "TLS handshake failed");
         }
-        Err(_) => metrics.count(Count::HandshakesFailed),
+        Err(_) => metrics.count(Count::HandshakesSlow),
     }
 }
 
-async fn serve<S>(stream: S, peer: SocketAddr, sni: Option<String>, door: Rc<Door>)
+/// What is before the WebSocket: one of the handshakes in flight, and limited in time from its first byte to its last.
+pub(crate) struct Visit {
+    until: Cell<Instant>,
+    permit: Cell<Option<OwnedSemaphorePermit>>,
+}
+
+impl Visit {
+    fn begin(permit: OwnedSemaphorePermit, handshake_max: Duration) -> Self {
+        Self {
+            until: Cell::new(Instant::now() + handshake_max),
+            permit: Cell::new(Some(permit)),
+        }
+    }
+
+    /// It asked for a page and got it: a reader of pages makes room for handshakes, and may stay for a while.
+    pub(crate) fn reads_pages(&self) {
+        if self.permit.take().is_some() {
+            self.until.set(Instant::now() + PAGES_MAX);
+        }
+    }
+
+    /// What `work` comes to; `None` when the time is over.
+    async fn limited<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = Box::pin(work);
+        loop {
+            let until = self.until.get();
+            match timeout_at(until, &mut work).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.until.get() > until => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+async fn serve<S>(stream: S, peer: SocketAddr, sni: Option<String>, visit: Visit, door: Rc<Door>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let visitor = Visitor {
         peer,
         sni,
+        visit,
         door: &door,
     };
-    let Ok(Some(upgraded)) = timeout(HTTP_MAX, Box::pin(web::serve(stream, &visitor))).await else {
-        return;
+    let served = visitor.visit.limited(web::serve(stream, &visitor)).await;
+    let upgraded = match served {
+        Some(Some(upgraded)) => upgraded,
+        Some(None) => return,
+        None => return door.worker.borrow().metrics.count(Count::HandshakesSlow),
     };
     drop(visitor);
     let pipe = Rc::new(Pipe::new(door.bounds.queue_bytes_max));

@@ -1,6 +1,7 @@
 //! Sockets: bound once for each worker (SO_REUSEPORT), so that the kernel spreads connections and no worker shares one.
 
 pub(crate) mod accept;
+pub(crate) mod crowd;
 pub(crate) mod pages;
 pub(crate) mod pipe;
 pub(crate) mod tls;

@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    accept::Door,
+    accept::{Door, Visit},
     pages::{self, plain},
     upgrade::{self, SUBPROTOCOL},
 };
@@ -38,6 +38,7 @@ const HTTP_HEAD_BYTES_MAX: usize = 16_384;
 pub(crate) struct Visitor<'a> {
     pub(crate) peer: SocketAddr,
     pub(crate) sni: Option<String>,
+    pub(crate) visit: Visit,
     pub(crate) door: &'a Door,
 }
 
@@ -86,7 +87,9 @@ async fn answer(
 ) -> Response<Full<Bytes>> {
     let web = &visitor.door.web;
     if !upgrade::is_upgrade(&request.headers) {
-        return pages::serve(web.pages.as_deref(), &request).await;
+        let page = pages::serve(web.pages.as_deref(), &request).await;
+        visitor.visit.reads_pages();
+        return page;
     }
     let metrics = visitor.door.worker.borrow().metrics.clone();
     let accept = match upgrade::judge(&request, &web.origins) {

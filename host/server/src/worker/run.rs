@@ -209,6 +209,7 @@ fn accept_all(
             handshakes: Arc::clone(&handshakes),
             handshake_max: limits.handshake_max(),
             connections_max: limits.connections_max,
+            crowd: Arc::clone(&shared.crowd),
             bounds: Bounds {
                 message_bytes_max: length(limits.message_bytes_max),
                 queue_bytes_max: length(limits.connection_queue_bytes_max),

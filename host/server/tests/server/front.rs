@@ -1,10 +1,13 @@
 //! The HTTP and WebSocket side: who may come in, pages, keepalives, what cannot be read.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::rustls::version;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -173,5 +176,47 @@ async fn tls_1_2_and_ipv6_are_spoken() {
     let sip = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n";
     let (line, _) = get(stream, "/", &format!("{UPGRADE}{sip}")).await;
     assert_eq!(line, "HTTP/1.1 101 Switching Protocols");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_slow_upgrade_is_a_handshake_in_flight_until_it_is_cut_off() {
+    let limits = "[limits]\nhandshakes_in_flight_max = 1\nhandshake_ms_max = 1000";
+    let scene = Scene::start("workers = 1", limits).await;
+    let started = Instant::now();
+    let mut slow = scene.tls().await;
+    slow.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+    // Waits in the kernel for as long as the other is at it.
+    let (line, _) = get(scene.tls().await, "/", "").await;
+    assert_eq!(line, "HTTP/1.1 200 OK");
+    assert!(started.elapsed() >= Duration::from_millis(900));
+    let mut rest = Vec::new();
+    // However it was cut off.
+    let _ = slow.read_to_end(&mut rest).await;
+    assert_eq!(scene.total("hookswitch_handshakes_slow_total", "").await, 1);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_all_connections() {
+    let scene = Scene::start("", "[limits]\nconnections_per_address_max = 2").await;
+    let first = Browser::connect(&scene, "alice").await;
+    let _second = Browser::connect(&scene, "bob").await;
+    let refused = async || {
+        let mut third = TcpStream::connect(scene.address("wss")).await.unwrap();
+        third.read(&mut [0]).await.is_ok_and(|length| length > 0)
+    };
+    assert!(!refused().await);
+    assert_eq!(
+        scene
+            .total("hookswitch_connections_refused_total", "")
+            .await,
+        1
+    );
+    drop(first);
+    while scene.total("hookswitch_connections{", "").await > 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Browser::connect(&scene, "carol").await;
     scene.end().await;
 }
