@@ -42,6 +42,7 @@ series! {
         UpgradesRefused = "upgrades_refused", "WebSocket handshakes refused";
         ConnectionsRefused = "connections_refused", "Connections beyond connections_max or connections_per_address_max";
         ConnectionsIdle = "connections_idle_closed", "Connections closed since nothing was heard";
+        ConnectionsUnreadable = "connections_unreadable_closed", "Connections closed since a frame was too long, not UTF-8 or against RFC 6455";
         ConnectionsSlow = "connections_slow_closed", "Connections closed since their reader was too slow";
         Congested = "mailbox_full", "Times that a mailbox of another worker was full";
         PoliciesSlow = "hooks_slow", "Hooks that did not end in their first poll";

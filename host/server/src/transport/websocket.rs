@@ -9,19 +9,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
+use futures_util::{Sink, SinkExt, Stream};
 use hookswitch_sip::{
     flow::Flow,
     framing::{self, Frame},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::Sleep,
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message, Utf8Bytes,
+        error::ProtocolError,
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -42,6 +43,8 @@ pub(crate) enum Ended {
     Closed,
     /// Nothing was heard for too long.
     Idle,
+    /// A frame could not be read; the peer was told so with this code.
+    Unreadable(CloseCode),
     /// Its reader was too slow.
     Overflowed,
     /// We went away.
@@ -126,7 +129,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
 
     /// Until it ends.
     pub(crate) async fn run(mut self) -> Ended {
-        std::future::poll_fn(|cx| self.poll(cx)).await
+        let ended = std::future::poll_fn(|cx| self.poll(cx)).await;
+        if let Ended::Unreadable(code) = ended {
+            // Boxed: hardly any connection comes to this, and all would have to have room for it.
+            let _ = Box::pin(tokio::time::timeout(CLOSE_MAX, self.fail(code))).await;
+        }
+        ended
+    }
+
+    /// RFC 6455 §7.1.7.
+    async fn fail(mut self, code: CloseCode) -> Result<(), Error> {
+        self.pipe.close();
+        let reason = Utf8Bytes::default();
+        let close = Message::Close(Some(CloseFrame { code, reason }));
+        self.socket.send(close).await?;
+        let stream = self.socket.get_mut();
+        stream.shutdown().await?;
+        // With bytes unread the kernel would reset the connection, and our Close be lost on its way.
+        let mut rest = [0; 1_024];
+        while stream.read(&mut rest).await? > 0 {}
+        Ok(())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
@@ -145,8 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
                 break;
             }
             match self.read(cx) {
-                Poll::Ready(Some(())) => frames += 1,
-                Poll::Ready(None) => return Poll::Ready(self.ended()),
+                Poll::Ready(Ok(())) => frames += 1,
+                Poll::Ready(Err(ended)) => return Poll::Ready(ended),
                 Poll::Pending => break,
             }
         }
@@ -157,10 +179,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         Poll::Pending
     }
 
-    fn ended(&self) -> Ended {
-        match self.closing {
-            Closing::No => Ended::Closed,
-            Closing::Sent => Ended::Drained,
+    fn ended(&self, error: Option<&Error>) -> Ended {
+        match (self.closing, error.and_then(close_code)) {
+            (Closing::No, Some(code)) => Ended::Unreadable(code),
+            (Closing::No, None) => Ended::Closed,
+            (Closing::Sent, _) => Ended::Drained,
         }
     }
 
@@ -199,12 +222,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         Ok(())
     }
 
-    /// One frame, if one came and the worker can take it; `None` at the end of the connection.
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+    /// One frame, if one came and the worker can take it; an error at the end of the connection.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         ready!(self.inbox.poll_uncongested(cx));
         let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
             Some(Ok(message)) => message,
-            Some(Err(_)) | None => return Poll::Ready(None),
+            Some(Err(error)) => {
+                tracing::debug!(peer = %self.flow.peer, %error, "no frame");
+                return Poll::Ready(Err(self.ended(Some(&error))));
+            }
+            None => return Poll::Ready(Err(self.ended(None))),
         };
         self.heard_at = Instant::now();
         match message {
@@ -213,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
             // Answered by the library at its next read or write.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
         }
-        Poll::Ready(Some(()))
+        Poll::Ready(Ok(()))
     }
 
     fn take(&mut self, payload: Bytes) {
@@ -258,6 +285,17 @@ fn frame(bytes: Bytes) -> Message {
     }
 }
 
+/// What the peer did wrong (RFC 6455 §7.4.1); `None` where it is gone.
+fn close_code(error: &Error) -> Option<CloseCode> {
+    match error {
+        Error::Capacity(_) => Some(CloseCode::Size),
+        Error::Utf8(_) => Some(CloseCode::Invalid),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(CloseCode::Protocol),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -267,6 +305,10 @@ mod tests {
     use tokio::{
         io::{DuplexStream, duplex},
         task::LocalSet,
+    };
+    use tokio_tungstenite::tungstenite::protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
     };
 
     use super::*;
@@ -345,5 +387,37 @@ mod tests {
         })
         .await;
         assert_eq!(ended, Ended::Closed);
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_cannot_be_read_is_told_of_by_its_code() {
+        let text =
+            |bytes: Vec<u8>| Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true));
+        let reserved = Frame::message("", OpCode::Data(Data::Reserved(3)), true);
+        for (frame, code) in [
+            (
+                text(vec![b'x'; BOUNDS.message_bytes_max + 1]),
+                CloseCode::Size,
+            ),
+            (text(vec![0xff]), CloseCode::Invalid),
+            (Message::Frame(reserved), CloseCode::Protocol),
+        ] {
+            let (_, ended) = check(64, async |client, _| {
+                let (mut writer, mut reader) = client.split();
+                let send = async {
+                    writer.send(Message::text("OPTIONS")).await.unwrap();
+                    writer.send(frame).await.unwrap();
+                };
+                let read = async {
+                    match reader.next().await {
+                        Some(Ok(Message::Close(Some(close)))) => assert_eq!(close.code, code),
+                        other => panic!("{other:?}"),
+                    }
+                };
+                tokio::join!(send, read);
+            })
+            .await;
+            assert_eq!(ended, Ended::Unreadable(code));
+        }
     }
 }

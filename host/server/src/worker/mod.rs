@@ -229,6 +229,7 @@ impl Worker {
     pub(crate) fn closed(&mut self, flow: &Flow, ended: websocket::Ended) {
         match ended {
             websocket::Ended::Idle => self.metrics.count(Count::ConnectionsIdle),
+            websocket::Ended::Unreadable(_) => self.metrics.count(Count::ConnectionsUnreadable),
             websocket::Ended::Overflowed => self.metrics.count(Count::ConnectionsSlow),
             websocket::Ended::Closed | websocket::Ended::Drained => {}
         }
