@@ -13,6 +13,7 @@ mod location;
 pub mod log;
 mod metrics;
 mod observe;
+pub mod open_files;
 mod proxy_config;
 mod reload;
 pub mod server;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use hookswitch::{
     args::{self, Command, HELP},
     config::Config,
-    log,
+    log, open_files,
     server::{Addresses, Server},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,6 +53,7 @@ fn check(file: &Path) -> Result<()> {
 fn run(file: Option<&Path>, ready_file: Option<&Path>) -> Result<()> {
     let config = file.map_or_else(|| Ok(Config::standard()), Config::load)?;
     let _log = log::start(&config.log)?;
+    open_files::raise(config.limits.connections_max);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -1,6 +1,6 @@
 //! WebSocket clients: opening a connection (TCP, TLS, upgrade with the subprotocol `sip`) and moving messages on it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
@@ -17,6 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::mpsc::UnboundedReceiver,
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
@@ -28,6 +29,9 @@ use tokio_tungstenite::{
 
 /// Small, so that thousands of connections fit beside the proxy.
 const READ_BUFFER_BYTES: usize = 4096;
+
+/// How long a proxy may take to open a connection, busy as it may be with others.
+pub const OPEN_MAX: Duration = Duration::from_secs(30);
 
 /// Where WebSocket clients connect to.
 #[derive(Clone)]
@@ -78,8 +82,14 @@ pub type Socket = WebSocketStream<Box<dyn Pipe>>;
 /// Opens one connection.
 ///
 /// # Errors
-/// Refused, closed in a handshake, or upgraded without the subprotocol `sip` (RFC 7118 §4.1).
+/// Refused, not open within [`OPEN_MAX`], closed in a handshake, or upgraded without the subprotocol `sip` (RFC 7118 §4.1).
 pub async fn open(door: &Door) -> Result<Socket> {
+    timeout(OPEN_MAX, open_patiently(door))
+        .await
+        .with_context(|| format!("{} did not open a WebSocket in time", door.address))?
+}
+
+async fn open_patiently(door: &Door) -> Result<Socket> {
     let stream = TcpStream::connect(door.address)
         .await
         .with_context(|| format!("connect to {}", door.address))?;

@@ -9,6 +9,7 @@ use hookswitch_load::{
     process,
     uac::{Kind, Plan},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
@@ -36,6 +37,7 @@ fn main() -> Result<()> {
     let mut args = env::args().skip(1);
     let what = args.next().context(USAGE)?;
     let options = Options::parse(args)?;
+    raise_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -52,6 +54,13 @@ fn main() -> Result<()> {
     })?;
     println!("{report}");
     Ok(())
+}
+
+/// Ten thousand browsers are as many files.
+fn raise_open_files() -> Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).context("the limit of open files")
 }
 
 async fn requests(options: &Options, kind: Kind, from: From) -> Result<Value> {
