@@ -81,27 +81,57 @@ const METHODS: [&str; 14] = [
     "other",
 ];
 const CLASSES: [&str; 7] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx"];
-const CAUSES: [Cause; 12] = [
-    Cause::Forwarded,
-    Cause::Policy,
-    Cause::PolicyFault,
-    Cause::Discarded,
-    Cause::Answered,
-    Cause::Refused,
-    Cause::Registrar,
-    Cause::Cancelled,
-    Cause::Timeout,
-    Cause::Unreachable,
-    Cause::Overload,
-    Cause::ClientGone,
-];
-const DROPS: [DropCause; 5] = [
-    DropCause::StrayResponse,
-    DropCause::StrayAck,
-    DropCause::ForeignVia,
-    DropCause::Unanswerable,
-    DropCause::Overload,
-];
+
+/// A table of an enum of `sip`, and the labels of its variants: one that is missing does not compile.
+macro_rules! labels {
+    ($table:ident, $(#[$doc:meta])* $visibility:vis $name:ident: $enum:ident { $($variant:ident = $label:literal,)* }) => {
+        const $table: [$enum; [$($label),*].len()] = [$($enum::$variant),*];
+
+        $(#[$doc])*
+        $visibility fn $name(of: $enum) -> &'static str {
+            match of { $($enum::$variant => $label,)* }
+        }
+
+        const _: () = {
+            let mut index = 0;
+            while index < $table.len() {
+                assert!($table[index] as usize == index, "list them in the order of their enum");
+                index += 1;
+            }
+        };
+    };
+}
+
+labels! {
+    CAUSES,
+    /// As labels and the log have it.
+    pub(crate) cause_name: Cause {
+        Forwarded = "forwarded",
+        Policy = "policy",
+        PolicyFault = "policy-fault",
+        Discarded = "discarded",
+        Answered = "answered",
+        Refused = "refused",
+        Registrar = "registrar",
+        Cancelled = "cancelled",
+        Timeout = "timeout",
+        Unreachable = "unreachable",
+        Overload = "overload",
+        ClientGone = "client-gone",
+    }
+}
+
+labels! {
+    DROPS,
+    drop_name: DropCause {
+        StrayResponse = "stray-response",
+        StrayAck = "stray-ack",
+        ForeignVia = "foreign-via",
+        Unanswerable = "unanswerable",
+        Overload = "overload",
+    }
+}
+
 /// Upper bounds of the histogram of transaction times, in milliseconds.
 const BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 50, 100, 500, 1_000, 5_000, 32_000];
 
@@ -345,34 +375,6 @@ fn bucket(took: Duration) -> usize {
     BUCKETS_MS.iter().position(fits).unwrap_or(BUCKETS_MS.len())
 }
 
-/// As labels and the log have it.
-pub(crate) fn cause_name(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Forwarded => "forwarded",
-        Cause::Answered => "answered",
-        Cause::Policy => "policy",
-        Cause::PolicyFault => "policy-fault",
-        Cause::Discarded => "discarded",
-        Cause::Refused => "refused",
-        Cause::Registrar => "registrar",
-        Cause::Cancelled => "cancelled",
-        Cause::Timeout => "timeout",
-        Cause::Unreachable => "unreachable",
-        Cause::Overload => "overload",
-        Cause::ClientGone => "client-gone",
-    }
-}
-
-fn drop_name(cause: DropCause) -> &'static str {
-    match cause {
-        DropCause::StrayResponse => "stray-response",
-        DropCause::StrayAck => "stray-ack",
-        DropCause::ForeignVia => "foreign-via",
-        DropCause::Unanswerable => "unanswerable",
-        DropCause::Overload => "overload",
-    }
-}
-
 /// The comment lines before a series; writing to a `String` cannot fail.
 pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(
@@ -392,34 +394,6 @@ pub(crate) fn line(out: &mut String, name: &str, labels: &str, value: impl std::
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tables_are_in_the_order_of_their_enums() {
-        assert!(
-            CAUSES
-                .iter()
-                .enumerate()
-                .all(|(i, cause)| *cause as usize == i)
-        );
-        assert!(
-            DROPS
-                .iter()
-                .enumerate()
-                .all(|(i, cause)| *cause as usize == i)
-        );
-        assert!(
-            Count::ALL
-                .iter()
-                .enumerate()
-                .all(|(i, (count, ..))| *count as usize == i)
-        );
-        assert!(
-            Gauge::ALL
-                .iter()
-                .enumerate()
-                .all(|(i, (gauge, ..))| *gauge as usize == i)
-        );
-    }
 
     #[test]
     fn counts_carry_their_worker() {
