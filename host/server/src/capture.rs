@@ -1,5 +1,7 @@
-//! A bounded capture of SIP messages in pcap, for Wireshark: each message in a made-up UDP packet between the real addresses,
-//! whatever carried it, so that what was encrypted can be read. Written by a thread of its own; a message is never held up.
+//! A bounded capture of SIP messages in pcap, for Wireshark, sngrep and their like: each message in a made-up UDP packet between the
+//! real addresses, whatever carried it (its Via says what), so that what was encrypted can be read. UDP, since a tool finds SIP in it on
+//! any port and needs no handshake before it; made-up TCP on port 8443 is taken for broken TLS. Written by a thread of its own; a
+//! message is never held up.
 
 use std::{
     fs::{File, OpenOptions},
