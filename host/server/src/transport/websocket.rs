@@ -154,23 +154,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         // While this task looks for itself, nobody need wake it.
         self.pipe.listen(None);
-        let mut frames = 0;
-        loop {
-            if self.pipe.state() == PipeState::Overflowed {
-                return Poll::Ready(Ended::Overflowed);
-            }
-            if self.write(cx).is_err() {
-                return Poll::Ready(Ended::Closed);
-            }
-            if frames == FRAMES_PER_TURN_MAX {
-                cx.waker().wake_by_ref();
-                break;
-            }
-            match self.read(cx) {
-                Poll::Ready(Ok(())) => frames += 1,
-                Poll::Ready(Err(ended)) => return Poll::Ready(ended),
-                Poll::Pending => break,
-            }
+        if let Poll::Ready(ended) = self.read(cx) {
+            return Poll::Ready(ended);
+        }
+        if self.pipe.state() == PipeState::Overflowed {
+            return Poll::Ready(Ended::Overflowed);
+        }
+        // After all that was read: the answers leave together.
+        if self.write(cx).is_err() {
+            return Poll::Ready(Ended::Closed);
         }
         if let Poll::Ready(ended) = self.watch(cx) {
             return Poll::Ready(ended);
@@ -222,8 +214,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         Ok(())
     }
 
-    /// One frame, if one came and the worker can take it; an error at the end of the connection.
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+    /// What came, as far as the worker can take it; ready at the end of the connection.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        for _ in 0..FRAMES_PER_TURN_MAX {
+            if let Err(ended) = ready!(self.read_frame(cx)) {
+                return Poll::Ready(ended);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn read_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         ready!(self.inbox.poll_uncongested(cx));
         let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
             Some(Ok(message)) => message,
