@@ -20,6 +20,7 @@ WHAT is one of
   register       browsers register again and again
   pbx-options    the PBX sends OPTIONS to registered browsers
   idle           memory of the proxy for each idle connection
+  registrations  memory of the proxy for each registered browser, beyond its connection
   handshakes     CPU of the proxy for each TLS handshake and upgrade, full and resumed
 NAME is one of
   door ADDR      where browsers connect to               tls yes|no     (yes)
@@ -48,6 +49,7 @@ fn main() -> Result<()> {
             "register" => requests(&options, Kind::Register, From::Browsers).await,
             "pbx-options" => requests(&options, Kind::Options, From::Pbx).await,
             "idle" => idle(&options).await,
+            "registrations" => registrations(&options).await,
             "handshakes" => handshakes(&options).await,
             unknown => bail!("{unknown}?\n{USAGE}"),
         }
@@ -62,6 +64,9 @@ fn raise_open_files() -> Result<()> {
     let current = maximum;
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).context("the limit of open files")
 }
+
+/// What a transaction over a reliable transport leaves behind, a peer keeps for 5 s (`wt_timer` of Kamailio).
+const TRANSACTIONS_GONE: Duration = Duration::from_secs(6);
 
 async fn requests(options: &Options, kind: Kind, from: From) -> Result<Value> {
     let load = Load::open(options.sides()?).await?;
@@ -112,6 +117,21 @@ async fn idle(options: &Options) -> Result<Value> {
     drop((first, sockets));
     Ok(
         json!({ "connections": count, "bytes_per_connection": after.saturating_sub(before) as f64 / count as f64 }),
+    )
+}
+
+async fn registrations(options: &Options) -> Result<Value> {
+    let pid = options.pid()?.context("registrations needs --pid")?;
+    let sides = options.sides()?;
+    let count = sides.browsers;
+    let load = Load::open(sides).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = process::memory(pid)?;
+    load.register().await?;
+    tokio::time::sleep(TRANSACTIONS_GONE).await;
+    let after = process::memory(pid)?;
+    Ok(
+        json!({ "registrations": count, "bytes_per_registration": after.saturating_sub(before) as f64 / count as f64 }),
     )
 }
 

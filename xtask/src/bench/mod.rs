@@ -165,6 +165,22 @@ const TASKS: &[Task] = &[
         )],
     },
     Task {
+        args: &["idle", "--browsers", "1000", "--tls", "no"],
+        figures: &[figure(
+            "memory of an idle WS connection",
+            "bytes",
+            "bytes_per_connection",
+        )],
+    },
+    Task {
+        args: &["registrations", "--browsers", "1000"],
+        figures: &[figure(
+            "memory of a registration",
+            "bytes",
+            "bytes_per_registration",
+        )],
+    },
+    Task {
         args: &["handshakes", "--browsers", "300"],
         figures: &[
             figure(
@@ -201,12 +217,46 @@ const TASKS: &[Task] = &[
             figure("calls, saturated", "1/s", "rate"),
         ],
     },
+    Task {
+        args: &["register", "--browsers", "64", "--window", "64"],
+        figures: &[
+            figure(
+                "CPU for 1,000 REGISTERs, saturated",
+                "ms",
+                "cpu_ms_per_1000",
+            ),
+            figure("REGISTERs, saturated", "1/s", "rate"),
+        ],
+    },
+    Task {
+        args: &["pbx-options", "--browsers", "64", "--window", "64"],
+        figures: &[
+            figure(
+                "CPU for 1,000 OPTIONS of the PBX, saturated",
+                "ms",
+                "cpu_ms_per_1000",
+            ),
+            figure("OPTIONS of the PBX, saturated", "1/s", "rate"),
+        ],
+    },
+    Task {
+        args: &["pbx-options", "--browsers", "200", "--rate", "2000"],
+        figures: &[
+            figure(
+                "CPU for 1,000 OPTIONS of the PBX at 2,000/s",
+                "ms",
+                "cpu_ms_per_1000",
+            ),
+            figure("p50 of OPTIONS of the PBX at 2,000/s", "us", "p50_us"),
+            figure("p99 of OPTIONS of the PBX at 2,000/s", "us", "p99_us"),
+        ],
+    },
 ];
 
 fn relay(bench: &Bench) -> Result<()> {
     let mut kinds = vec![Kind::Reused, Kind::Fresh];
     if subject::kamailio_is_here() {
-        kinds.push(Kind::Kamailio);
+        kinds.extend([Kind::Kamailio, Kind::KamailioLua]);
     } else {
         println!(
             "Kamailio is not installed; for the peer: apt-get install {}",
@@ -258,21 +308,28 @@ fn measure(bench: &Bench, running: &Running, task: &Task, report: &mut Report) -
 /// Runs the generator against `running`; gives its report.
 fn generate(bench: &Bench, running: &Running, args: &[&str]) -> Result<Value> {
     let mut command = shell::command(&bench.generator);
-    command.args(args).args([
-        "--door",
-        &running.door.to_string(),
+    let is_plain = args.windows(2).any(|pair| pair == ["--tls", "no"]);
+    let door = if is_plain {
+        running.ports.ws
+    } else {
+        running.ports.wss
+    };
+    command.args(args).arg("--door").arg(door.to_string());
+    command.args([
+        "--proxy-udp",
+        &running.ports.udp.to_string(),
         "--pid",
         &running.pid().to_string(),
     ]);
     command.args([
         "--pbx",
-        &running.pbx.to_string(),
+        &running.ports.pbx.to_string(),
         "--dial-count",
         &PREFIXES.to_string(),
     ]);
     if args
         .first()
-        .is_some_and(|what| *what != "idle" && *what != "handshakes")
+        .is_some_and(|what| !["idle", "handshakes", "registrations"].contains(what))
     {
         command.args(["--seconds", &bench.effort.seconds().to_string()]);
     }

@@ -57,8 +57,8 @@ impl Report {
     /// Medians, and how far the rounds lie apart.
     pub(super) fn table(&self) -> String {
         let mut lines = vec![format!(
-            "{:<46} {:>5} {:>22} {:>22} {:>22} {:>6}",
-            "", "unit", "hookswitch", "fresh instances", "Kamailio", "ratio"
+            "{:<46} {:>5} {:>22} {:>22} {:>22} {:>22} {:>6}",
+            "", "unit", "hookswitch", "fresh instances", "Kamailio", "Kamailio, Lua", "ratio"
         )];
         for figure in &self.figures {
             let cell = |kind| {
@@ -70,10 +70,10 @@ impl Report {
             let ratio = self
                 .ratio(figure)
                 .map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-            let (reused, fresh, peer) =
-                (cell(Kind::Reused), cell(Kind::Fresh), cell(Kind::Kamailio));
+            let (reused, fresh) = (cell(Kind::Reused), cell(Kind::Fresh));
+            let (peer, lua) = (cell(Kind::Kamailio), cell(Kind::KamailioLua));
             lines.push(format!(
-                "{:<46} {:>5} {reused:>22} {fresh:>22} {peer:>22} {ratio:>6}",
+                "{:<46} {:>5} {reused:>22} {fresh:>22} {peer:>22} {lua:>22} {ratio:>6}",
                 figure.measure, figure.unit
             ));
         }
@@ -93,9 +93,9 @@ impl Report {
                 let spread = |kind| self.spread(figure, kind).map(|[low, _, high]| [low, high]);
                 json!({
                     "measure": figure.measure, "unit": figure.unit,
-                    "ours": median(Kind::Reused), "ours_fresh": median(Kind::Fresh), "peer": median(Kind::Kamailio),
+                    "ours": median(Kind::Reused), "ours_fresh": median(Kind::Fresh), "peer": median(Kind::Kamailio), "peer_lua": median(Kind::KamailioLua),
                     "ratio": self.ratio(figure),
-                    "spread": { "ours": spread(Kind::Reused), "ours_fresh": spread(Kind::Fresh), "peer": spread(Kind::Kamailio) },
+                    "spread": { "ours": spread(Kind::Reused), "ours_fresh": spread(Kind::Fresh), "peer": spread(Kind::Kamailio), "peer_lua": spread(Kind::KamailioLua) },
                 })
             })
             .collect();

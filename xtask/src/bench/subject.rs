@@ -16,8 +16,10 @@ use crate::shell;
 
 /// What Debian calls the peer and its modules.
 pub(super) const KAMAILIO_PACKAGES: &str =
-    "kamailio kamailio-tls-modules kamailio-websocket-modules";
+    "kamailio kamailio-tls-modules kamailio-websocket-modules kamailio-lua-modules";
+const KAMAILIO_MODULES: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules";
 const KAMAILIO_CONFIG: &str = include_str!("../../../tests/load/kamailio/kamailio.cfg");
+const KAMAILIO_LUA: &str = include_str!("../../../tests/load/kamailio/kamailio.lua");
 /// Transactions linger there; with less it runs out.
 const KAMAILIO_SHARED_MB: &str = "2048";
 const KAMAILIO_PRIVATE_MB: &str = "32";
@@ -43,8 +45,10 @@ pub(super) enum Kind {
     Reused,
     /// hookswitch, an instance of a policy for each message.
     Fresh,
-    /// The peer.
+    /// The peer, its policy in its own language.
     Kamailio,
+    /// The peer, its policy in Lua.
+    KamailioLua,
 }
 
 impl Kind {
@@ -53,6 +57,7 @@ impl Kind {
             Self::Reused => "hookswitch",
             Self::Fresh => "hookswitch, fresh instances",
             Self::Kamailio => "Kamailio",
+            Self::KamailioLua => "Kamailio, Lua",
         }
     }
 }
@@ -61,10 +66,7 @@ impl Kind {
 pub(super) struct Running {
     pub(super) kind: Kind,
     child: Child,
-    /// Where browsers connect to.
-    pub(super) door: SocketAddr,
-    /// Where its PBX is to listen.
-    pub(super) pbx: SocketAddr,
+    pub(super) ports: Ports,
     log: PathBuf,
 }
 
@@ -80,6 +82,11 @@ impl Running {
             Kind::Reused => hookswitch(bench, &folder, &ports, "reuse")?,
             Kind::Fresh => hookswitch(bench, &folder, &ports, "message")?,
             Kind::Kamailio => kamailio(&folder, &ports)?,
+            Kind::KamailioLua => {
+                let mut command = kamailio(&folder, &ports)?;
+                command.args(["-A", "LUA"]);
+                command
+            }
         };
         let log = folder.join("log");
         let output = File::create(&log)?;
@@ -93,8 +100,7 @@ impl Running {
         let mut running = Self {
             kind,
             child,
-            door: ports.door,
-            pbx: ports.pbx,
+            ports,
             log,
         };
         running.until_ready()?;
@@ -120,7 +126,7 @@ impl Running {
 
     fn until_ready(&mut self) -> Result<()> {
         let started = Instant::now();
-        while TcpStream::connect(self.door).is_err() {
+        while TcpStream::connect(self.ports.wss).is_err() {
             ensure!(self.child.try_wait()?.is_none(), "it ended; {}", self.log());
             ensure!(
                 started.elapsed() < START_MAX,
@@ -153,7 +159,9 @@ impl Drop for Running {
 
 pub(super) fn kamailio_is_here() -> bool {
     kamailio_program().is_some()
-        && Path::new("/usr/lib/x86_64-linux-gnu/kamailio/modules/websocket.so").exists()
+        && ["websocket.so", "tls.so", "app_lua.so"]
+            .iter()
+            .all(|module| Path::new(KAMAILIO_MODULES).join(module).exists())
 }
 
 pub(super) fn kamailio_program() -> Option<PathBuf> {
@@ -161,10 +169,16 @@ pub(super) fn kamailio_program() -> Option<PathBuf> {
         .or_else(|| Some(PathBuf::from("/usr/sbin/kamailio")).filter(|file| file.exists()))
 }
 
-struct Ports {
-    door: SocketAddr,
-    udp: SocketAddr,
-    pbx: SocketAddr,
+/// Addresses on loopback.
+pub(super) struct Ports {
+    /// Where browsers connect to.
+    pub(super) wss: SocketAddr,
+    /// The same without TLS.
+    pub(super) ws: SocketAddr,
+    /// Where the PBX sends its requests.
+    pub(super) udp: SocketAddr,
+    /// Where the PBX is to listen.
+    pub(super) pbx: SocketAddr,
 }
 
 impl Ports {
@@ -172,8 +186,10 @@ impl Ports {
     fn free() -> Result<Self> {
         let any = (Ipv4Addr::LOCALHOST, 0);
         let (udp, pbx) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+        let (wss, ws) = (TcpListener::bind(any)?, TcpListener::bind(any)?);
         Ok(Self {
-            door: TcpListener::bind(any)?.local_addr()?,
+            wss: wss.local_addr()?,
+            ws: ws.local_addr()?,
             udp: udp.local_addr()?,
             pbx: pbx.local_addr()?,
         })
@@ -189,7 +205,7 @@ fn hookswitch(bench: &Bench, folder: &Path, ports: &Ports, isolation: &str) -> R
         &format!(r#"{{"routes":[{}]}}"#, routes.join(",")),
     )?;
     write(&folder.join("header-rules.json"), HEADER_RULES)?;
-    let Ports { door, udp, pbx } = ports;
+    let Ports { wss, ws, udp, pbx } = ports;
     // One line a transaction is what hookswitch logs and Kamailio does not: both are silent here.
     let mut config = format!(
         r#"[server]
@@ -198,7 +214,11 @@ domains = ["localhost"]
 [[listener]]
 name = "wss"
 transport = "wss"
-address = "{door}"
+address = "{wss}"
+[[listener]]
+name = "ws"
+transport = "ws"
+address = "{ws}"
 [[listener]]
 name = "udp"
 transport = "udp"
@@ -238,13 +258,15 @@ fn kamailio(folder: &Path, ports: &Ports) -> Result<Command> {
     let names = [
         ("CHILDREN", children),
         ("UDP", ports.udp.to_string()),
-        ("WSS", ports.door.to_string()),
+        ("WSS", ports.wss.to_string()),
+        ("WS", ports.ws.to_string()),
         ("FOLDER", place),
     ];
     for (name, value) in names {
         config = config.replace(&format!("@{name}@"), &value);
     }
     write(&folder.join("kamailio.cfg"), &config)?;
+    write(&folder.join("kamailio.lua"), KAMAILIO_LUA)?;
     certificate(folder)?;
     let (tables, next) = (
         folder.join("tables"),
