@@ -154,8 +154,8 @@ const fn figure(measure: &'static str, unit: &'static str, field: &'static str) 
     }
 }
 
-/// Memory first: what the load leaves behind would hide what a connection costs.
-const TASKS: &[Task] = &[
+/// Each on a server of its own: memory that another load left behind would hide what a connection costs.
+const MEMORY: &[Task] = &[
     Task {
         args: &["idle", "--browsers", "1000"],
         figures: &[figure(
@@ -180,6 +180,10 @@ const TASKS: &[Task] = &[
             "bytes_per_registration",
         )],
     },
+];
+
+/// One after the other on one server.
+const CPU: &[Task] = &[
     Task {
         args: &["handshakes", "--browsers", "300"],
         figures: &[
@@ -271,8 +275,11 @@ fn relay(bench: &Bench) -> Result<()> {
                 continue;
             };
             println!("── round {}: {}", round + 1, kind.name());
+            for task in MEMORY {
+                measure(bench, &Running::start(*kind, bench)?, task, &mut report)?;
+            }
             let running = Running::start(*kind, bench)?;
-            for task in TASKS {
+            for task in CPU {
                 measure(bench, &running, task, &mut report)?;
             }
         }
