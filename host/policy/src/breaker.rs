@@ -1,127 +1,132 @@
-//! Stops running a policy that fails again and again: after some failures in a row it is left alone for a while, then one trial
-//! decides. Each failed trial doubles the pause. A failure during which others succeeded is one of its message, not of the policy:
-//! it does not count, so that fifty hooks that spin together and end together stop nobody else.
+//! Stops running a policy on messages that keep making it fail, for a while. There is one breaker for each group of sources, so
+//! that nobody can stop a policy for others. A burst of failures opens nothing: they are cheap, and only time tells a bad message
+//! from a bad policy.
 
-use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use crate::status::Circuit;
+/// Failures until the circuit may open.
+const FAILURES_MIN: u32 = 20;
+/// From the first failure until the circuit may open.
+const FAILING_MS_MIN: u64 = 1_000;
+/// More than this share of the calls must have failed since the first failure.
+const FAILED_PERCENT_MIN: u64 = 90;
+/// After so long, calls are counted anew.
+const WINDOW_MS: u64 = 10_000;
+/// How long the circuit stays open if no trial succeeds.
+const OPEN_MS: u64 = 5_000;
+/// While it is open, one call of so many runs all the same: the first that succeeds closes it.
+const TRIAL_EVERY: u32 = 8;
 
-/// Failures in a row that open the circuit.
-pub(crate) const FAILURES_IN_A_ROW_MAX: u32 = 10;
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-const PAUSE_DOUBLINGS_MAX: u32 = 5;
-
-/// Lock-free: `open_until` is 0 while the policy runs.
+/// Times are milliseconds of the caller's clock.
+#[derive(Debug, Default)]
 pub(crate) struct Breaker {
-    start: Instant,
-    open_until_ms: AtomicU64,
-    failures: AtomicU32,
-    pauses: AtomicU32,
-    successes: AtomicU64,
+    /// Has there been a failure? While there was none, nothing is counted and nothing locked.
+    is_troubled: AtomicBool,
+    window: Mutex<Window>,
 }
 
-/// A run that was let through.
+/// What came of calls since the first failure.
+#[derive(Debug, Default)]
+struct Window {
+    since_ms: u64,
+    calls: u32,
+    failures: u32,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    until_ms: u64,
+    asked: u32,
+}
+
+/// Whether a failure was the one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Permit {
-    /// The circuit is closed.
-    Ordinary,
-    /// The one run that decides whether it closes.
-    Trial,
+pub(crate) enum Turn {
+    /// The circuit opened.
+    Opened,
+    /// It is as it was.
+    Same,
 }
 
 impl Breaker {
-    pub(crate) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            open_until_ms: AtomicU64::new(0),
-            failures: AtomicU32::new(0),
-            pauses: AtomicU32::new(0),
-            successes: AtomicU64::new(0),
+    /// May a call run now?
+    pub(crate) fn permits(&self, now_ms: impl FnOnce() -> u64) -> bool {
+        if !self.is_troubled.load(Relaxed) {
+            return true;
+        }
+        let mut window = self.lock();
+        let Some(open) = &mut window.open else {
+            return true;
+        };
+        if now_ms() >= open.until_ms {
+            self.forget(&mut window);
+            return true;
+        }
+        open.asked = open.asked.wrapping_add(1);
+        open.asked.is_multiple_of(TRIAL_EVERY)
+    }
+
+    pub(crate) fn succeeded(&self, now_ms: impl FnOnce() -> u64) {
+        if !self.is_troubled.load(Relaxed) {
+            return;
+        }
+        let mut window = self.lock();
+        if window.open.is_some() || window.is_over(now_ms()) {
+            self.forget(&mut window);
+        } else {
+            window.calls = window.calls.saturating_add(1);
         }
     }
 
-    /// `None`: it is not to run now.
-    pub(crate) fn permit(&self) -> Option<Permit> {
-        match self.open_until_ms.load(Relaxed) {
-            0 => Some(Permit::Ordinary),
-            until => self.permit_at(until, self.now_ms()),
+    pub(crate) fn failed(&self, now_ms: u64) -> Turn {
+        let mut window = self.lock();
+        if window.failures == 0 || window.is_over(now_ms) {
+            *window = Window {
+                since_ms: now_ms,
+                ..Window::default()
+            };
+            self.is_troubled.store(true, Relaxed);
         }
-    }
-
-    /// A trial moves the end of the pause: if nothing comes of it, another may follow.
-    fn permit_at(&self, until_ms: u64, now_ms: u64) -> Option<Permit> {
-        if now_ms < until_ms {
-            return None;
+        window.calls = window.calls.saturating_add(1);
+        window.failures = window.failures.saturating_add(1);
+        if window.open.is_some() || !window.is_too_much(now_ms) {
+            return Turn::Same;
         }
-        let next_ms = now_ms + self.pause_ms();
-        self.open_until_ms
-            .compare_exchange(until_ms, next_ms, Relaxed, Relaxed)
-            .ok()
-            .map(|_| Permit::Trial)
+        window.open = Some(Open {
+            until_ms: now_ms + OPEN_MS,
+            asked: 0,
+        });
+        Turn::Opened
     }
 
-    /// So far; one that differs at the end of a run tells that others succeeded meanwhile.
-    pub(crate) fn successes(&self) -> u64 {
-        self.successes.load(Relaxed)
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_troubled.load(Relaxed) && self.lock().open.is_some()
     }
 
-    pub(crate) fn succeeded(&self, permit: Permit) {
-        self.successes.fetch_add(1, Relaxed);
-        match permit {
-            Permit::Ordinary if self.failures.load(Relaxed) == 0 => {}
-            Permit::Ordinary => self.failures.store(0, Relaxed),
-            Permit::Trial => self.reset(),
-        }
+    fn forget(&self, window: &mut Window) {
+        *window = Window::default();
+        self.is_troubled.store(false, Relaxed);
     }
 
-    /// The length of the pause in milliseconds, if one begins.
-    pub(crate) fn failed(&self, permit: Permit) -> Option<u64> {
-        match permit {
-            Permit::Trial => Some(self.open()),
-            // It began before the circuit opened.
-            Permit::Ordinary if self.open_until_ms.load(Relaxed) != 0 => None,
-            Permit::Ordinary => {
-                let failures = self.failures.fetch_add(1, Relaxed) + 1;
-                (failures >= FAILURES_IN_A_ROW_MAX).then(|| self.open())
-            }
-        }
+    fn lock(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Window {
+    fn is_over(&self, now_ms: u64) -> bool {
+        self.open.is_none() && now_ms >= self.since_ms + WINDOW_MS
     }
 
-    /// A new version starts with a clean slate.
-    pub(crate) fn reset(&self) {
-        self.failures.store(0, Relaxed);
-        self.pauses.store(0, Relaxed);
-        self.open_until_ms.store(0, Relaxed);
-    }
-
-    pub(crate) fn state(&self) -> Circuit {
-        match self.open_until_ms.load(Relaxed) {
-            0 => Circuit::Closed,
-            until if self.now_ms() < until => Circuit::Open,
-            _ => Circuit::HalfOpen,
-        }
-    }
-
-    fn open(&self) -> u64 {
-        let pause_ms = self.pause_ms();
-        self.open_until_ms.store(self.now_ms() + pause_ms, Relaxed);
-        self.pauses.fetch_add(1, Relaxed);
-        pause_ms
-    }
-
-    fn pause_ms(&self) -> u64 {
-        let doublings = self.pauses.load(Relaxed).min(PAUSE_DOUBLINGS_MAX);
-        u64::try_from(PAUSE_MIN.as_millis()).unwrap_or(u64::MAX) << doublings
-    }
-
-    /// Never 0, which means closed.
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1)
+    fn is_too_much(&self, now_ms: u64) -> bool {
+        let share_percent = u64::from(self.failures) * 100 / u64::from(self.calls.max(1));
+        self.failures >= FAILURES_MIN
+            && now_ms >= self.since_ms + FAILING_MS_MIN
+            && share_percent >= FAILED_PERCENT_MIN
     }
 }
 
@@ -129,52 +134,53 @@ impl Breaker {
 mod tests {
     use super::*;
 
-    fn failed_often() -> Breaker {
-        let breaker = Breaker::new();
-        let opened: Vec<u64> = (0..FAILURES_IN_A_ROW_MAX)
-            .filter_map(|_| breaker.failed(Permit::Ordinary))
-            .collect();
-        assert_eq!(opened, [250]);
-        breaker
+    /// Fails once every 50 ms from `from_ms` on until it opens; when that was.
+    fn opened(breaker: &Breaker, from_ms: u64) -> Option<u64> {
+        (from_ms..from_ms + WINDOW_MS)
+            .step_by(50)
+            .find(|&now| breaker.failed(now) == Turn::Opened)
     }
 
     #[test]
-    fn opens_after_failures_in_a_row_only() {
-        let breaker = Breaker::new();
-        for _ in 1..FAILURES_IN_A_ROW_MAX {
-            breaker.failed(Permit::Ordinary);
+    fn a_burst_opens_nothing_and_failing_for_long_does() {
+        let breaker = Breaker::default();
+        for _ in 0..1_000 {
+            assert_eq!(breaker.failed(5), Turn::Same);
         }
-        breaker.succeeded(Permit::Ordinary);
-        breaker.failed(Permit::Ordinary);
-        assert_eq!(
-            (breaker.permit(), breaker.state()),
-            (Some(Permit::Ordinary), Circuit::Closed)
-        );
-        let breaker = failed_often();
-        assert_eq!((breaker.permit(), breaker.state()), (None, Circuit::Open));
+        assert!(breaker.permits(|| 5) && !breaker.is_open());
+        assert_eq!(opened(&Breaker::default(), 7), Some(7 + FAILING_MS_MIN));
     }
 
     #[test]
-    fn one_trial_after_the_pause_decides() {
-        let breaker = failed_often();
-        let until = breaker.open_until_ms.load(Relaxed);
-        assert_eq!(breaker.permit_at(until, until - 1), None);
-        assert_eq!(breaker.permit_at(until, until), Some(Permit::Trial));
-        let moved = breaker.open_until_ms.load(Relaxed);
-        assert_eq!(breaker.permit_at(moved, until), None, "one trial at a time");
-        breaker.succeeded(Permit::Trial);
-        assert_eq!(
-            (breaker.permit(), breaker.state()),
-            (Some(Permit::Ordinary), Circuit::Closed)
-        );
+    fn successes_among_the_failures_keep_it_closed() {
+        let breaker = Breaker::default();
+        for now in (0..3 * WINDOW_MS).step_by(10) {
+            assert_eq!(breaker.failed(now), Turn::Same);
+            if now % 50 == 0 {
+                breaker.succeeded(|| now);
+            }
+        }
     }
 
     #[test]
-    fn each_failed_trial_doubles_the_pause_up_to_a_limit() {
-        let breaker = failed_often();
-        let pauses: Vec<u64> = (0..7)
-            .filter_map(|_| breaker.failed(Permit::Trial))
-            .collect();
-        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
+    fn while_open_some_calls_run_and_the_first_success_closes_it() {
+        let breaker = Breaker::default();
+        let at = opened(&breaker, 0).unwrap();
+        let run = (0..80).filter(|_| breaker.permits(|| at + 1)).count();
+        assert_eq!(run, 10);
+        for _ in 0..run {
+            assert_eq!(breaker.failed(at + 2), Turn::Same, "no longer for that");
+        }
+        assert!(breaker.is_open());
+        breaker.succeeded(|| at + 3);
+        assert!(!breaker.is_open() && breaker.permits(|| at + 3));
+    }
+
+    #[test]
+    fn it_closes_by_itself_and_opens_again_as_late_as_before() {
+        let breaker = Breaker::default();
+        let at = opened(&breaker, 0).unwrap() + OPEN_MS;
+        assert!(breaker.permits(|| at) && !breaker.is_open());
+        assert_eq!(opened(&breaker, at), Some(at + FAILING_MS_MIN));
     }
 }

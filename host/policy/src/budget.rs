@@ -12,6 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{
     fault::Fault,
+    slow_lane::is_on_worker,
     ticker::{TICK, Ticker},
 };
 
@@ -20,74 +21,66 @@ use crate::{
 pub(crate) struct Budget<'a> {
     pub(crate) cpu_ms_max: u64,
     pub(crate) wall_ms_max: u64,
+    /// Where the wall-clock limit counts from.
+    pub(crate) began: Instant,
     pub(crate) ticker: &'a Ticker,
 }
 
-struct Meter<'a, P, S> {
+struct Meter<'a, P> {
     budget: Budget<'a>,
-    /// Called at the first poll that does not end the call; what it returns is kept until the call ended.
-    pending: Option<P>,
-    slow_guard: Option<S>,
-    began: Instant,
+    pended: P,
     cpu: Duration,
-    polls: u32,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// `pending` is called once, when the call did not end in its first poll; what it returns is dropped when the call ended.
+/// `pended` is called after each poll that did not end the call, with the CPU that the poll used; its error ends the call.
 ///
-/// The call's own result, or [`Fault::Cpu`] or [`Fault::Wall`]; then the call is dropped, and its store is of no use any more.
-///
-/// Its second poll and those after it need a tokio runtime around them.
-pub(crate) async fn within<T, S>(
+/// The call's own result, or that error, [`Fault::Cpu`] or [`Fault::Wall`]; then the call is dropped, and its store is of no use any
+/// more. Away from a worker it needs a tokio runtime around it.
+pub(crate) async fn within<T>(
     budget: Budget<'_>,
-    pending: impl FnOnce() -> S,
+    pended: impl FnMut(Duration) -> Result<(), Fault>,
     call: impl Future<Output = T>,
 ) -> Result<T, Fault> {
     let mut call = pin!(call);
-    let pending = Some(pending);
     let mut meter = Meter {
         budget,
-        pending,
-        slow_guard: None,
-        began: Instant::now(),
+        pended,
         cpu: Duration::ZERO,
-        polls: 0,
         timer: None,
     };
     poll_fn(move |context| meter.poll(call.as_mut(), context)).await
 }
 
-impl<P: FnOnce() -> S, S> Meter<'_, P, S> {
+impl<P: FnMut(Duration) -> Result<(), Fault>> Meter<'_, P> {
     fn poll<F: Future>(
         &mut self,
         call: Pin<&mut F>,
         context: &mut Context<'_>,
     ) -> Poll<Result<F::Output, Fault>> {
         self.budget.ticker.touch();
-        self.polls = self.polls.saturating_add(1);
-        let polled = if self.polls == 1 {
-            self.first_poll(call, context)
+        let (polled, used) = if is_on_worker() {
+            self.poll_on_worker(call, context)
         } else {
-            self.later_poll(call, context)
+            poll_on_lane(call, context)
         };
         if let Poll::Ready(output) = polled {
             return Poll::Ready(Ok(output));
         }
-        if let Some(pending) = self.pending.take() {
-            self.slow_guard = Some(pending());
+        if let Err(fault) = (self.pended)(used) {
+            return Poll::Ready(Err(fault));
         }
+        self.cpu += used;
         if self.cpu > Duration::from_millis(self.budget.cpu_ms_max) {
             return Poll::Ready(Err(Fault::Cpu(self.budget.cpu_ms_max)));
         }
-        let left =
-            Duration::from_millis(self.budget.wall_ms_max).saturating_sub(self.began.elapsed());
+        let wall_ms_max = self.budget.wall_ms_max;
+        let left = Duration::from_millis(wall_ms_max).saturating_sub(self.budget.began.elapsed());
         if left.is_zero() {
-            return Poll::Ready(Err(Fault::Wall(self.budget.wall_ms_max)));
+            return Poll::Ready(Err(Fault::Wall(wall_ms_max)));
         }
-        if self.polls == 1 {
-            // The timer belongs to the runtime of the second poll; see that there is one.
-            context.waker().wake_by_ref();
+        if is_on_worker() {
+            // The lane polls it at once.
             return Poll::Pending;
         }
         // A guest that spins is polled each tick; one that waits needs something to wake it.
@@ -95,36 +88,36 @@ impl<P: FnOnce() -> S, S> Meter<'_, P, S> {
         timer
             .as_mut()
             .poll(context)
-            .map(|()| Err(Fault::Wall(self.budget.wall_ms_max)))
+            .map(|()| Err(Fault::Wall(wall_ms_max)))
     }
 
     /// Nearly every call ends here, and the thread's clock is a system call. The time that passed will do: it is more than what was
     /// used only where the worker was made to wait, and two ticks are the most that a guest gets.
-    fn first_poll<F: Future>(
-        &mut self,
+    fn poll_on_worker<F: Future>(
+        &self,
         call: Pin<&mut F>,
         context: &mut Context<'_>,
-    ) -> Poll<F::Output> {
+    ) -> (Poll<F::Output>, Duration) {
         let polled = call.poll(context);
-        if polled.is_pending() {
-            self.cpu = self.began.elapsed().min(2 * TICK);
-        }
-        polled
-    }
-
-    fn later_poll<F: Future>(
-        &mut self,
-        call: Pin<&mut F>,
-        context: &mut Context<'_>,
-    ) -> Poll<F::Output> {
-        let before = thread_cpu();
-        let polled = call.poll(context);
-        self.cpu += thread_cpu().saturating_sub(before);
-        polled
+        let used = match polled {
+            Poll::Ready(_) => Duration::ZERO,
+            Poll::Pending => self.budget.began.elapsed().min(2 * TICK),
+        };
+        (polled, used)
     }
 }
 
-fn thread_cpu() -> Duration {
+fn poll_on_lane<F: Future>(
+    call: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> (Poll<F::Output>, Duration) {
+    let before = thread_cpu();
+    let polled = call.poll(context);
+    (polled, thread_cpu().saturating_sub(before))
+}
+
+/// What the calling thread has used.
+pub(crate) fn thread_cpu() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
         u64::try_from(now.tv_sec).unwrap_or(0),
@@ -158,10 +151,14 @@ mod tests {
         let budget = Budget {
             cpu_ms_max: 20,
             wall_ms_max: 60_000,
+            began: Instant::now(),
             ticker: &ticker(),
         };
         let cpu = thread_cpu();
-        assert_eq!(within(budget, || (), spin(TICK)).await, Err(Fault::Cpu(20)));
+        assert_eq!(
+            within(budget, |_| Ok(()), spin(TICK)).await,
+            Err(Fault::Cpu(20))
+        );
         assert!(thread_cpu() - cpu < Duration::from_millis(40));
     }
 
@@ -170,10 +167,11 @@ mod tests {
         let budget = Budget {
             cpu_ms_max: 20,
             wall_ms_max: 30,
+            began: Instant::now(),
             ticker: &ticker(),
         };
         assert_eq!(
-            within(budget, || (), std::future::pending::<()>()).await,
+            within(budget, |_| Ok(()), std::future::pending::<()>()).await,
             Err(Fault::Wall(30))
         );
     }
@@ -183,10 +181,11 @@ mod tests {
         let budget = Budget {
             cpu_ms_max: 20,
             wall_ms_max: 1_000,
+            began: Instant::now(),
             ticker: &ticker(),
         };
         assert_eq!(
-            within(budget, || panic!("it did not wait"), async { 7 }).await,
+            within(budget, |_| panic!("it did not wait"), async { 7 }).await,
             Ok(7)
         );
     }

@@ -1,7 +1,7 @@
 //! What a hook is given and what it answers: the border between policies and whoever runs them. No SIP is parsed here: the current
 //! message is a trait object.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use thiserror::Error;
 
@@ -147,6 +147,8 @@ pub trait Source: Send + Sync {
     fn transport(&self) -> &str;
     /// Address and port.
     fn peer(&self) -> String;
+    /// The address alone: what its messages break is held against it.
+    fn address(&self) -> IpAddr;
     /// Name of the listener.
     fn listener(&self) -> &str;
     /// Given by a policy on this connection.
@@ -333,6 +335,23 @@ pub struct Finished {
     pub transaction: Vec<AttributeEdit>,
     /// To apply.
     pub call: Vec<AttributeEdit>,
+}
+
+impl Finished {
+    /// What is left when the host itself broke: no message.
+    pub(crate) fn broken() -> Self {
+        Self {
+            outcome: Outcome::Fault {
+                policy: "(host)".into(),
+                reason: "a fault of the host's own; the log has it".into(),
+            },
+            message: None,
+            targets: Vec::new(),
+            timeouts: Vec::new(),
+            transaction: Vec::new(),
+            call: Vec::new(),
+        }
+    }
 }
 
 /// The chain's decision.

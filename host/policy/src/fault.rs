@@ -29,8 +29,8 @@ pub(crate) enum Fault {
     /// `hooks_in_flight_max` calls are under way.
     #[error("more than hooks_in_flight_max = {0} at once")]
     InFlight(u32),
-    /// It failed too often in a row.
-    #[error("not run: it failed too often in a row")]
+    /// It kept failing on messages from there.
+    #[error("not run: it kept failing on messages from this address")]
     CircuitOpen,
 }
 

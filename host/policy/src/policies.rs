@@ -197,7 +197,7 @@ impl Entry {
             active_since: version.active_since,
             reload_ms: progress.reload_ms,
             last_error: policy.last_error(),
-            circuit: policy.circuit(),
+            circuits_open: version.circuits_open(),
             in_flight: policy.hooks_in_flight(),
             counters,
         }

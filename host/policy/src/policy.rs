@@ -10,26 +10,20 @@ use std::{
 };
 
 use crate::{
-    breaker::{Breaker, Permit},
     context::HookName,
     fault::{Fault, Health},
+    flight::Place,
     spec::{Grants, Limits, PolicySpec},
-    status::{Circuit, Counters, LastError},
+    status::{Counters, LastError},
 };
 
 /// Lines of the host about failures of one policy, each second.
 const FAULT_LINES_PER_SECOND_MAX: u32 = 5;
 
-/// Calls of a policy on the slow lane until others of it begin there, too: guests that spin seldom spin alone, and each would
-/// cost its worker a tick.
-const SLOW_CALLS_MAX: u32 = 4;
-
 /// Lives as long as the host.
 pub(crate) struct Policy {
     spec: PolicySpec,
-    breaker: Breaker,
     in_flight: AtomicU32,
-    slow: AtomicU32,
     workers: Box<[Tally]>,
     log: LineRate,
     fault_log: LineRate,
@@ -63,24 +57,11 @@ struct LineRate {
     dropped: AtomicU64,
 }
 
-/// One call under way.
-pub(crate) struct InFlight<'a> {
-    policy: &'a Policy,
-    pub(crate) permit: Permit,
-    /// Of the policy, when this call began.
-    successes: u64,
-}
-
-/// One call that did not end in its first poll.
-pub(crate) struct Slow<'a>(&'a Policy);
-
 impl Policy {
     pub(crate) fn new(spec: PolicySpec, workers: usize) -> Self {
         Self {
             spec,
-            breaker: Breaker::new(),
             in_flight: AtomicU32::new(0),
-            slow: AtomicU32::new(0),
             workers: (0..workers).map(|_| Tally::default()).collect(),
             log: LineRate::default(),
             fault_log: LineRate::default(),
@@ -108,42 +89,14 @@ impl Policy {
         self.log.take(self.spec.limits.log_lines_per_second_max)
     }
 
-    pub(crate) fn circuit(&self) -> Circuit {
-        self.breaker.state()
-    }
-
     pub(crate) fn hooks_in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
 
-    /// Do so many of its calls spin or wait that another had better not begin on a worker?
-    pub(crate) fn is_slow(&self) -> bool {
-        self.slow.load(Relaxed) >= SLOW_CALLS_MAX
-    }
-
-    pub(crate) fn slow(&self) -> Slow<'_> {
-        self.slow.fetch_add(1, Relaxed);
-        Slow(self)
-    }
-
-    /// Leave to call it now.
-    pub(crate) fn begin(&self) -> Result<InFlight<'_>, Fault> {
-        let in_flight_max = self.spec.limits.hooks_in_flight_max;
-        if self.in_flight.fetch_add(1, Relaxed) >= in_flight_max {
-            self.in_flight.fetch_sub(1, Relaxed);
-            return Err(Fault::InFlight(in_flight_max));
-        }
-        match self.breaker.permit() {
-            Some(permit) => Ok(InFlight {
-                policy: self,
-                permit,
-                successes: self.breaker.successes(),
-            }),
-            None => {
-                self.in_flight.fetch_sub(1, Relaxed);
-                Err(Fault::CircuitOpen)
-            }
-        }
+    /// For a call that does not end at once. Kept over versions: instances come from one pool.
+    pub(crate) fn place(&self) -> Result<Place<'_>, Fault> {
+        let places_max = self.spec.limits.hooks_in_flight_max;
+        Place::take(&self.in_flight, places_max).ok_or(Fault::InFlight(places_max))
     }
 
     pub(crate) fn tally(&self, worker: usize) -> &Tally {
@@ -183,7 +136,6 @@ impl Policy {
 
     /// A new version serves: what the one before did is forgotten.
     pub(crate) fn renewed(&self) {
-        self.breaker.reset();
         *self
             .last_error
             .lock()
@@ -200,41 +152,6 @@ impl Policy {
             .iter()
             .for_each(|tally| tally.add_to(&mut counters));
         counters
-    }
-}
-
-impl InFlight<'_> {
-    /// What came of it, for the circuit.
-    pub(crate) fn ended(&self, fault: Option<&Fault>) {
-        match fault.map_or(Health::Sound, Fault::health) {
-            Health::Sound => self.policy.breaker.succeeded(self.permit),
-            // Others succeeded meanwhile: it was its message, not the policy.
-            Health::Broken
-                if self.permit == Permit::Ordinary
-                    && self.successes != self.policy.breaker.successes() => {}
-            Health::Broken => {
-                if let Some(pause_ms) = self.policy.breaker.failed(self.permit) {
-                    tracing::warn!(
-                        policy = self.policy.name(),
-                        pause_ms,
-                        "policy keeps failing; it is not run for a while"
-                    );
-                }
-            }
-            Health::NotRun => {}
-        }
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.policy.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Drop for Slow<'_> {
-    fn drop(&mut self) {
-        self.0.slow.fetch_sub(1, Relaxed);
     }
 }
 

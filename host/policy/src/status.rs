@@ -37,9 +37,9 @@ pub struct PolicyStatus {
     pub reload_ms: u64,
     /// Why the newest file is not the active one, or what failed last.
     pub last_error: Option<LastError>,
-    /// Of the failing policy that is not run for a while.
-    pub circuit: Circuit,
-    /// Hooks running now.
+    /// Groups of sources, of 64, on whose messages it kept failing: most of these are not shown to it for a while.
+    pub circuits_open: usize,
+    /// Hooks that spin or wait now.
     pub in_flight: u32,
     /// Since the start.
     pub counters: Counters,
@@ -71,18 +71,6 @@ pub enum State {
     Active,
     /// Refused; the version before it serves.
     Quarantined,
-}
-
-/// Whether a policy runs at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Circuit {
-    /// It runs.
-    Closed,
-    /// It failed too often in a row: the failure mode applies without running it.
-    Open,
-    /// One trial run decides.
-    HalfOpen,
 }
 
 /// Sums since the start, over all versions of a policy.

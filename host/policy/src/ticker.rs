@@ -15,6 +15,8 @@ use wasmtime::{Engine, EngineWeak};
 
 /// The slice of a guest on the slow lane; on a worker it gets two at most.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// A poll that used so much ended at a tick, and not because it waits.
+pub(crate) const SLICE_USED_MIN: Duration = Duration::from_micros(500);
 /// Ticks without a call until the thread sleeps.
 const IDLE_TICKS_MAX: u32 = 100;
 

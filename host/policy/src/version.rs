@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
@@ -11,10 +11,12 @@ use crate::{
     digest::Digest,
     engine::Engine,
     fault::Fault,
+    flight::Flight,
     instance::{Argument, Blueprint, Call, Instance},
     journal::Journal,
     policy::Policy,
     runner::HookSet,
+    sources::Sources,
     spec::Isolation,
 };
 
@@ -32,6 +34,7 @@ pub(crate) struct Version {
     pub(crate) active_since: SystemTime,
     engine: Engine,
     blueprint: Blueprint,
+    sources: Sources,
     idle: Box<[Idle]>,
 }
 
@@ -89,15 +92,21 @@ impl Version {
             active_since,
             engine,
             blueprint,
+            sources: Sources::new(),
             idle,
         }
     }
 
     /// Makes one instance and lets it take its configuration; the first worker will use it.
     pub(crate) async fn self_test(&self) -> Result<(), Fault> {
-        let instance = self.make(0).await?;
+        let instance = self.make(0, |_| Ok(())).await?;
         self.give_back(0, instance);
         Ok(())
+    }
+
+    /// Groups of sources whose messages are not shown to it now.
+    pub(crate) fn circuits_open(&self) -> usize {
+        self.sources.open()
     }
 
     /// Calls a hook. The journal comes back with the edits of the call in it, whatever came of it.
@@ -107,14 +116,17 @@ impl Version {
         call: &Call,
         journal: Box<Journal>,
     ) -> (Box<Journal>, Result<Step, Fault>) {
-        let in_flight = match self.policy.begin() {
-            Ok(in_flight) => in_flight,
+        let source = self.sources.of(journal.source.address());
+        let mut flight = match Flight::begin(&self.policy, source, worker) {
+            Ok(flight) => flight,
             Err(fault) => return (journal, Err(fault)),
         };
-        let began = Instant::now();
-        let (journal, result) = self.call_instance(worker, call, journal).await;
-        self.policy.tally(worker).called(call.hook(), began);
-        in_flight.ended(result.as_ref().err());
+        let (journal, result) = match flight.leave_a_worker_to_others().await {
+            Ok(()) => self.call_instance(worker, call, journal, &mut flight).await,
+            Err(fault) => (journal, Err(fault)),
+        };
+        self.policy.tally(worker).called(call.hook(), flight.began);
+        flight.ended(result.as_ref().err());
         (journal, result)
     }
 
@@ -123,8 +135,9 @@ impl Version {
         worker: usize,
         call: &Call,
         journal: Box<Journal>,
+        flight: &mut Flight<'_>,
     ) -> (Box<Journal>, Result<Step, Fault>) {
-        let mut instance = match self.check_out(worker).await {
+        let mut instance = match self.check_out(worker, flight).await {
             Ok(instance) => instance,
             Err(fault) => return (journal, Err(fault)),
         };
@@ -133,13 +146,11 @@ impl Version {
         let budget = Budget {
             cpu_ms_max: limits.cpu_ms_max,
             wall_ms_max: limits.wall_ms_max,
+            began: flight.began,
             ticker: self.engine.ticker(),
         };
-        let slow = || {
-            self.policy.tally(worker).slow();
-            self.policy.slow()
-        };
-        let returned = within(budget, slow, instance.call(call)).await;
+        let pended = |used| flight.pended(used);
+        let returned = within(budget, pended, instance.call(call)).await;
         let journal = instance.take_back();
         let answer = match returned {
             // Both leave the store unusable: the instance ends here.
@@ -163,35 +174,41 @@ impl Version {
         (journal, step)
     }
 
-    async fn check_out(&self, worker: usize) -> Result<Instance, Fault> {
+    async fn check_out(&self, worker: usize, flight: &mut Flight<'_>) -> Result<Instance, Fault> {
         let ready = match self.policy.spec().isolation {
             Isolation::Reuse => self.lock_idle(worker).pop(),
             Isolation::Message => None,
         };
         match ready {
             Some(instance) => Ok(instance),
-            None => self.make(worker).await,
+            None => self.make(worker, |used| flight.pended(used)).await,
         }
     }
 
-    async fn make(&self, worker: usize) -> Result<Instance, Fault> {
+    async fn make(
+        &self,
+        worker: usize,
+        pended: impl FnMut(Duration) -> Result<(), Fault>,
+    ) -> Result<Instance, Fault> {
         let ms_max = self.policy.limits().configure_ms_max;
         let budget = Budget {
             cpu_ms_max: ms_max,
             wall_ms_max: ms_max,
+            began: Instant::now(),
             ticker: self.engine.ticker(),
         };
         let made = within(
             budget,
-            || self.policy.slow(),
+            pended,
             self.blueprint.instantiate(&self.policy, worker),
-        )
-        .await;
-        made.unwrap_or_else(|_| {
-            Err(Fault::Instance(format!(
+        );
+        match made.await {
+            Ok(made) => made,
+            Err(Fault::Cpu(_) | Fault::Wall(_)) => Err(Fault::Instance(format!(
                 "not configured within configure_ms_max = {ms_max}"
-            )))
-        })
+            ))),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn give_back(&self, worker: usize, instance: Instance) {

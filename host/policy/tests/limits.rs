@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Host, fields, guest::Guest, until};
+use common::{Host, Peer, fields, guest::Guest, until};
 use hookswitch_policy::{
     PolicySpec, Progress,
-    context::{Finished, Hook, Outcome},
+    context::{Finished, Hook, Outcome, Run},
     spec::{FailureMode, Isolation},
-    status::{Circuit, PolicyStatus},
+    status::PolicyStatus,
 };
 
 fn host(guest: Guest, change: impl Fn(&mut PolicySpec)) -> Host {
@@ -118,7 +118,7 @@ fn a_trap_costs_one_message_and_its_instance() {
             .text
             .starts_with("request-hook: trapped")
     );
-    assert_eq!(status.circuit, Circuit::Closed);
+    assert_eq!(status.circuits_open, 0);
 }
 
 #[test]
@@ -132,9 +132,9 @@ fn a_reported_fault_keeps_the_instance() {
         (
             status.counters.reported,
             status.counters.instances_made,
-            status.circuit
+            status.circuits_open
         ),
-        (20, 1, Circuit::Closed)
+        (20, 1, 0)
     );
 }
 
@@ -234,65 +234,103 @@ fn beyond_the_limit_in_flight_the_failure_mode_applies_at_once() {
     assert_eq!(status(&host).in_flight, 0);
 }
 
+/// Sound while the request is in a dialog: parameter 10.
+fn bad_outside_dialogs(deed: &str) -> Guest {
+    Guest::new("a").request(&format!(
+        "(if (i32.eqz (local.get 10)) (then {deed})) (call $next)"
+    ))
+}
+
+/// A request of this source.
+fn from(host: &Host, source: u8, in_dialog: bool) -> Run {
+    let mut given = host.given(Hook::Request);
+    given.source = Peer::new(source);
+    given.summary.in_dialog = in_dialog;
+    given
+}
+
 #[test]
-fn failures_in_a_row_open_the_circuit_and_a_sound_trial_closes_it() {
-    // Sound while the request is in a dialog: parameter 10.
-    let body = "(if (i32.eqz (local.get 10)) (then unreachable)) (call $next)";
-    let host = host(Guest::new("a").request(body), |spec| {
+fn what_keeps_failing_is_not_run_for_its_source_alone() {
+    let host = host(bad_outside_dialogs("unreachable"), |spec| {
         spec.failure.in_dialog = FailureMode::Closed
     });
-    let in_dialog = || {
-        let mut given = host.given(Hook::Request);
-        given.summary.in_dialog = true;
-        host.run(given).outcome
-    };
-    for _ in 0..10 {
-        assert!(reason(host.request()).starts_with("trapped"));
+    for _ in 0..100 {
+        assert!(
+            reason(host.request()).starts_with("trapped"),
+            "a burst opens nothing"
+        );
     }
-    assert_eq!(status(&host).circuit, Circuit::Open);
-    assert_eq!(
-        reason(host.request()),
-        "not run: it failed too often in a row"
-    );
-    until("a trial", || in_dialog() == Outcome::Continue);
-    assert_eq!(status(&host).circuit, Circuit::Closed);
-    assert_eq!(status(&host).counters.traps, 10);
+    until("open", || {
+        thread::sleep(Duration::from_millis(20));
+        drop(host.request());
+        status(&host).circuits_open == 1
+    });
+    let mut refused = 0;
+    for _ in 0..70 {
+        refused += u32::from(reason(host.request()).starts_with("not run"));
+    }
+    assert!(refused > 50, "{refused} of 70");
+    // Another source may share its group; most do not.
+    let others =
+        (8..40).filter(|&other| host.run(from(&host, other, true)).outcome == Outcome::Continue);
+    assert!(others.count() > 24);
+    until("closed by a sound one", || {
+        host.run(from(&host, 7, true)).outcome == Outcome::Continue
+            && status(&host).circuits_open == 0
+    });
 }
 
 #[test]
 fn fifty_loops_at_once_leave_the_worker_to_the_others() {
-    let spinning = Guest::new("spinning")
-        .request("(call $spin) unreachable")
-        .build();
-    let sound = Guest::new("sound")
-        .hook("register-hook", "(call $next)")
-        .build();
-    let host = Host::start(&[("spinning", spinning), ("sound", sound)], |_| {}).unwrap();
-    let (done, results) = mpsc::channel();
+    // Default limits: some loops end at the CPU budget, some at the clock.
+    let host = host(bad_outside_dialogs("(call $spin)"), |_| {});
     let generation = host.policies.current();
-    let mut begun_here = 0;
+    let (done, results) = mpsc::channel();
+    let begun_here = cpu();
     for _ in 0..50 {
-        let began = Instant::now();
-        let Progress::Pending(pending) = host.runner.run(&generation, host.given(Hook::Request))
-        else {
+        let Progress::Pending(pending) = host.runner.run(&generation, from(&host, 7, false)) else {
             panic!("it ended")
         };
-        begun_here += u32::from(began.elapsed() > Duration::from_micros(100));
         let done = done.clone();
         host.engine
             .slow_lane()
             .spawn(pending, move |finished| done.send(finished).unwrap());
     }
-    assert!(begun_here < 25, "{begun_here} of 50 kept the worker");
-    assert!(matches!(
-        host.runner.run(&generation, host.given(Hook::Register)),
-        Progress::Done(_)
-    ));
+    // One loop may use up two ticks of the worker; the others use none of it.
+    let begun_here = cpu() - begun_here;
+    assert!(
+        begun_here < Duration::from_millis(10),
+        "{begun_here:?} of the worker"
+    );
+    assert_eq!(status(&host).in_flight, 50);
+    let ended_here = (8..40)
+        .map(|other| host.runner.run(&generation, from(&host, other, true)))
+        .filter(|progress| matches!(progress, Progress::Done(_)));
+    assert!(
+        ended_here.count() > 24,
+        "the same hook of the same policy, other sources"
+    );
+    assert_eq!(host.run(from(&host, 7, true)).outcome, Outcome::Continue);
+    let spinning = status(&host).in_flight;
+    assert!(
+        spinning > 40,
+        "a sound one of the same source waited for {} loops",
+        50 - spinning
+    );
     for _ in 0..50 {
         let reason = reason(results.recv_timeout(Duration::from_secs(20)).unwrap());
         assert!(reason.contains("_ms_max"), "{reason}");
     }
-    assert_eq!(host.policies.status()[0].in_flight, 0);
+    assert_eq!(status(&host).in_flight, 0);
+}
+
+/// What this thread has used.
+fn cpu() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        now.tv_sec.try_into().unwrap(),
+        now.tv_nsec.try_into().unwrap(),
+    )
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -88,6 +88,9 @@ impl context::Source for Source {
     }
     fn peer(&self) -> String {
         self.peer.to_string()
+    }
+    fn address(&self) -> IpAddr {
+        self.peer.ip()
     }
     fn listener(&self) -> &str {
         &self.listener

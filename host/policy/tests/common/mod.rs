@@ -12,6 +12,7 @@ pub mod message;
 
 use std::{
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -105,7 +106,7 @@ impl Host {
             engine,
             policies,
             runner,
-            source: Arc::default(),
+            source: Peer::new(7),
             folder,
         })
     }
@@ -176,9 +177,19 @@ pub fn rename_over(path: &Path, bytes: &[u8]) {
 pub type Applied = (Option<String>, Vec<(String, Option<String>)>);
 
 /// Remembers what is applied to it.
-#[derive(Default)]
 pub struct Peer {
+    pub address: IpAddr,
     pub applied: Mutex<Vec<Applied>>,
+}
+
+impl Peer {
+    /// 192.0.2.`host`.
+    pub fn new(host: u8) -> Arc<Self> {
+        Arc::new(Self {
+            address: [192, 0, 2, host].into(),
+            applied: Mutex::default(),
+        })
+    }
 }
 
 impl Source for Peer {
@@ -187,6 +198,9 @@ impl Source for Peer {
     }
     fn peer(&self) -> String {
         "192.0.2.7:49152".into()
+    }
+    fn address(&self) -> IpAddr {
+        self.address
     }
     fn listener(&self) -> &str {
         "web"
