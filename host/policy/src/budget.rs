@@ -1,6 +1,7 @@
 //! Holds a guest's call to its CPU budget and to its wall-clock limit. The guest yields at each tick; what it used is added up then.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -60,7 +61,7 @@ impl<P: FnMut(Duration) -> Result<(), Fault>> Meter<'_, P> {
     ) -> Poll<Result<F::Output, Fault>> {
         self.budget.ticker.touch();
         let (polled, used) = if is_on_worker() {
-            self.poll_on_worker(call, context)
+            poll_on_worker(call, context)
         } else {
             poll_on_lane(call, context)
         };
@@ -90,21 +91,20 @@ impl<P: FnMut(Duration) -> Result<(), Fault>> Meter<'_, P> {
             .poll(context)
             .map(|()| Err(Fault::Wall(wall_ms_max)))
     }
+}
 
-    /// Nearly every call ends here, and the thread's clock is a system call. The time that passed will do: it is more than what was
-    /// used only where the worker was made to wait, and two ticks are the most that a guest gets.
-    fn poll_on_worker<F: Future>(
-        &self,
-        call: Pin<&mut F>,
-        context: &mut Context<'_>,
-    ) -> (Poll<F::Output>, Duration) {
-        let polled = call.poll(context);
-        let used = match polled {
-            Poll::Ready(_) => Duration::ZERO,
-            Poll::Pending => self.budget.began.elapsed().min(2 * TICK),
-        };
-        (polled, used)
-    }
+/// Nearly every call ends here, and the thread's clock is a system call: see [`Glance`].
+fn poll_on_worker<F: Future>(
+    call: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> (Poll<F::Output>, Duration) {
+    let before = Glance::recent();
+    let polled = call.poll(context);
+    let used = match polled {
+        Poll::Ready(_) => Duration::ZERO,
+        Poll::Pending => before.used_since(),
+    };
+    (polled, used)
 }
 
 fn poll_on_lane<F: Future>(
@@ -114,6 +114,41 @@ fn poll_on_lane<F: Future>(
     let before = thread_cpu();
     let polled = call.poll(context);
     (polled, thread_cpu().saturating_sub(before))
+}
+
+/// A look at the thread's clock that may be a tick old. What happened since it is known as well as that, and a worker that was made
+/// to wait is not taken for one whose guest spins.
+#[derive(Clone, Copy)]
+struct Glance {
+    taken: Instant,
+    cpu: Duration,
+    asked: Instant,
+}
+
+impl Glance {
+    fn recent() -> Self {
+        thread_local! {
+            static LAST: Cell<Option<Glance>> = const { Cell::new(None) };
+        }
+        let asked = Instant::now();
+        let last = LAST.get().filter(|last| asked - last.taken < TICK);
+        let glance = Self {
+            asked,
+            ..last.unwrap_or_else(|| Self {
+                taken: asked,
+                cpu: thread_cpu(),
+                asked,
+            })
+        };
+        LAST.set(Some(glance));
+        glance
+    }
+
+    /// CPU since it was asked for, at least; two ticks are the most that a guest gets.
+    fn used_since(self) -> Duration {
+        let used = thread_cpu().saturating_sub(self.cpu);
+        used.saturating_sub(self.asked - self.taken).min(2 * TICK)
+    }
 }
 
 /// What the calling thread has used.

@@ -21,15 +21,16 @@ use crate::{
     imports::{self, State},
     journal::Journal,
     policy::Policy,
+    slow_lane::is_on_worker,
 };
 
 /// Calls until an instance is given up, whatever state it may have gathered.
 pub(crate) const CALLS_MAX: u32 = 1_000;
 /// Memory that an instance may gain after it was configured until it is given up.
 pub(crate) const GROWTH_BYTES_MAX: usize = 1 << 20;
-/// Until a call yields for the first time: between one tick and two. With one, a call that happens to run at a tick would leave its
-/// worker after some microseconds.
-const FIRST_SLICE_TICKS: u64 = 2;
+/// On a worker, until a call yields: between one tick and two. With one, a call that happens to run at a tick would leave its worker
+/// after some microseconds.
+const WORKER_SLICE_TICKS: u64 = 2;
 /// What one call of an import may carry, beyond the bodies that the policy may set.
 const IMPORT_BYTES_MAX: usize = 1 << 20;
 
@@ -125,7 +126,7 @@ impl Blueprint {
         let mut store = Store::new(self.pre.engine(), State::new(policy.clone()));
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_async_yield_and_update(1);
-        store.set_epoch_deadline(FIRST_SLICE_TICKS);
+        store.set_epoch_deadline(first_slice_ticks());
         store.set_hostcall_fuel(IMPORT_BYTES_MAX + 2 * policy.limits().body_bytes_max);
         let started = self
             .pre
@@ -202,7 +203,7 @@ impl Instance {
         call: &Call,
     ) -> wasmtime::Result<Result<Answer, types::Fault>> {
         let Self { store, guests, .. } = self;
-        store.set_epoch_deadline(FIRST_SLICE_TICKS);
+        store.set_epoch_deadline(first_slice_ticks());
         let summary = &call.summary;
         Ok(match &call.argument {
             Argument::Connect(upgrade) => guest(&guests.connect)?
@@ -314,6 +315,14 @@ impl Indices {
             response: load!(response, "response-hook"),
             failure: load!(failure, "failure-hook"),
         })
+    }
+}
+
+fn first_slice_ticks() -> u64 {
+    if is_on_worker() {
+        WORKER_SLICE_TICKS
+    } else {
+        1
     }
 }
 

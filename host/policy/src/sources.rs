@@ -11,7 +11,7 @@ use std::{
 use crate::breaker::{Breaker, Turn};
 
 /// Sources are told apart as far as so many groups, by a hash that nobody outside can know: a table that cannot be filled.
-pub(crate) const GROUPS: usize = 64;
+const GROUPS: usize = 256;
 
 pub(crate) struct Sources {
     start: Instant,

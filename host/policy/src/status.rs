@@ -37,7 +37,7 @@ pub struct PolicyStatus {
     pub reload_ms: u64,
     /// Why the newest file is not the active one, or what failed last.
     pub last_error: Option<LastError>,
-    /// Groups of sources, of 64, on whose messages it kept failing: most of these are not shown to it for a while.
+    /// Groups of sources, of 256, on whose messages it kept failing: most of these are not shown to it for a while.
     pub circuits_open: usize,
     /// Hooks that spin or wait now.
     pub in_flight: u32,

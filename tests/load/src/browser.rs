@@ -1,6 +1,10 @@
 //! WebSocket clients: opening a connection (TCP, TLS, upgrade with the subprotocol `sip`) and moving messages on it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
@@ -15,7 +19,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::TcpSocket,
     sync::mpsc::UnboundedReceiver,
     time::timeout,
 };
@@ -38,6 +42,8 @@ pub const OPEN_MAX: Duration = Duration::from_secs(30);
 pub struct Door {
     /// Of the listener.
     pub address: SocketAddr,
+    /// Where they connect from; the system chooses if `None`.
+    pub from: Option<IpAddr>,
     /// Path of the upgrade, which begins with a slash.
     pub path: String,
     /// TLS, or plain WebSocket if `None`.
@@ -90,7 +96,17 @@ pub async fn open(door: &Door) -> Result<Socket> {
 }
 
 async fn open_patiently(door: &Door) -> Result<Socket> {
-    let stream = TcpStream::connect(door.address)
+    let socket = match door.address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(from) = door.from {
+        socket
+            .bind((from, 0).into())
+            .with_context(|| format!("bind to {from}"))?;
+    }
+    let stream = socket
+        .connect(door.address)
         .await
         .with_context(|| format!("connect to {}", door.address))?;
     stream.set_nodelay(true)?;

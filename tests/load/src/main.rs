@@ -240,6 +240,7 @@ impl Options {
         let path = self.text("path").unwrap_or("/").to_owned();
         Ok(Door {
             address: self.address("door")?.context("--door is missing")?,
+            from: None,
             path,
             tls,
         })

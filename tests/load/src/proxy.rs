@@ -153,6 +153,7 @@ impl Proxy {
         Ok(Sides {
             door: Door {
                 address: self.wss,
+                from: None,
                 path: "/".to_owned(),
                 tls: Some(browser::tls(Sessions::Resumed)?),
             },
