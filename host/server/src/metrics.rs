@@ -141,17 +141,20 @@ pub(crate) struct Metrics {
     workers: Vec<Sheet>,
 }
 
-/// One worker's numbers.
+/// One worker's numbers, on cache lines of their own: workers that count must not take them from each other.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Sheet {
-    counts: Vec<AtomicU64>,
-    gauges: Vec<AtomicU64>,
+    counts: Cells<{ Count::ALL.len() }>,
+    gauges: Cells<{ Gauge::ALL.len() }>,
     /// By method, class of status, cause.
-    transactions: Vec<AtomicU64>,
-    drops: Vec<AtomicU64>,
-    buckets: Vec<AtomicU64>,
+    transactions: Cells<{ METHODS.len() * CLASSES.len() * CAUSES.len() }>,
+    drops: Cells<{ DROPS.len() }>,
+    buckets: Cells<{ BUCKETS_MS.len() + 1 }>,
     took_us: AtomicU64,
 }
+
+type Cells<const N: usize> = [AtomicU64; N];
 
 /// One worker's hold on its own numbers.
 #[derive(Clone, Debug)]
@@ -175,8 +178,8 @@ impl Drop for Held {
 /// Takes what has no cell of its own: there is none, since every index comes from a table above.
 static NOWHERE: AtomicU64 = AtomicU64::new(0);
 
-fn zeros(n: usize) -> Vec<AtomicU64> {
-    std::iter::repeat_with(AtomicU64::default).take(n).collect()
+fn zeros<const N: usize>() -> Cells<N> {
+    std::array::from_fn(|_| AtomicU64::new(0))
 }
 
 fn cell(cells: &[AtomicU64], index: usize) -> &AtomicU64 {
@@ -186,11 +189,11 @@ fn cell(cells: &[AtomicU64], index: usize) -> &AtomicU64 {
 impl Metrics {
     pub(crate) fn new(workers: u8) -> Arc<Self> {
         let sheet = || Sheet {
-            counts: zeros(Count::ALL.len()),
-            gauges: zeros(Gauge::ALL.len()),
-            transactions: zeros(METHODS.len() * CLASSES.len() * CAUSES.len()),
-            drops: zeros(DROPS.len()),
-            buckets: zeros(BUCKETS_MS.len() + 1),
+            counts: zeros(),
+            gauges: zeros(),
+            transactions: zeros(),
+            drops: zeros(),
+            buckets: zeros(),
             took_us: AtomicU64::new(0),
         };
         let workers = std::iter::repeat_with(sheet).take(workers.into());
