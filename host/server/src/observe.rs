@@ -108,7 +108,8 @@ fn trace(way: Way, listener: &ListenerInfo, peer: SocketAddr, bytes: &Bytes) {
 
 /// A peer must not write lines of its own into our log.
 fn printable(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.chars().any(char::is_control) {
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_plain && text.chars().any(char::is_control) {
         text.escape_debug().to_string().into()
     } else {
         text.into()

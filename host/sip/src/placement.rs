@@ -27,6 +27,9 @@ pub enum Arrival {
 /// The worker that `message` belongs to, of `workers` (at least one).
 #[must_use]
 pub fn owner(message: &Message, arrival: Arrival, workers: u8) -> WorkerId {
+    if workers <= 1 {
+        return WorkerId(0);
+    }
     let hint = if message.is_request() {
         token_hint(message)
     } else {
