@@ -16,6 +16,7 @@ use hookswitch_sip::{
 use crate::{
     config::{self, Config, length},
     transport::Bound,
+    worker::TIMER_GRAIN,
 };
 
 /// For one worker.
@@ -69,7 +70,8 @@ fn timing(timers: &config::Timers) -> Timing {
 fn timers(timers: &config::Timers) -> ProxyTimers {
     let some = |time: Duration| Some(time).filter(|time| !time.is_zero());
     ProxyTimers {
-        trying: Duration::from_millis(timers.trying_ms),
+        // "At the latest", however timers fire.
+        trying: Duration::from_millis(timers.trying_ms).saturating_sub(TIMER_GRAIN),
         timer_c: Duration::from_secs(timers.timer_c_s),
         first_response: some(Duration::from_millis(timers.first_response_ms)),
         no_answer: some(Duration::from_secs(timers.no_answer_s)),

@@ -42,7 +42,7 @@ use crate::{
 };
 use outbox::Outbox;
 pub(crate) use post::Mail;
-pub(crate) use run::{Seat, Start, spawn};
+pub(crate) use run::{Seat, Start, TIMER_GRAIN, spawn};
 
 /// Every task of a worker's thread has one; a borrow never lasts over an await.
 pub(crate) type WorkerRef = Rc<RefCell<Worker>>;

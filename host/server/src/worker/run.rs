@@ -37,6 +37,8 @@ use crate::{
     },
 };
 
+/// How much later than due a timer may fire: little beside the shortest that SIP has.
+pub(crate) const TIMER_GRAIN: Duration = Duration::from_millis(10);
 /// How often calls that are thought to be over are forgotten.
 const EXPIRE_CALLS_EVERY: Duration = Duration::from_secs(60);
 /// How long connections may take to say goodbye.
@@ -237,17 +239,20 @@ async fn stop_accepting(mut phase: watch::Receiver<Phase>, accepting: Vec<AbortH
     accepting.iter().for_each(AbortHandle::abort);
 }
 
-/// Fires what is due; sleeps until the next, or until something earlier comes up.
+/// Fires what is due; sleeps until the next, or until something earlier comes up. Each transaction leaves some timers behind, most with
+/// nothing left to do: those of [`TIMER_GRAIN`] share a wake-up.
 async fn timers(worker: WorkerRef) {
     let alarm: Rc<Notify> = Rc::clone(&worker.borrow().alarm);
+    let mut fired_at = Instant::now();
     loop {
         let due = worker.borrow().proxy.poll_timeout();
         worker.borrow_mut().sleeping_until = due;
         match due {
             None => alarm.notified().await,
             Some(due) => tokio::select! {
-                () = tokio::time::sleep_until(due.into()) => {
+                () = tokio::time::sleep_until(due.max(fired_at + TIMER_GRAIN).into()) => {
                     worker.borrow_mut().turn(|worker| worker.guard(Worker::tick));
+                    fired_at = Instant::now();
                 }
                 () = alarm.notified() => {}
             },
