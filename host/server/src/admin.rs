@@ -1,5 +1,5 @@
 //! The admin endpoint, on a thread of its own beside other housekeeping: health, metrics, what policies and registrations there are.
-//! It reads, and changes nothing.
+//! It reads, and changes nothing but for the registrations that it is told to remove.
 
 use std::{
     convert::Infallible,
@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::Result;
 use bytes::Bytes;
+use hookswitch_sip::registrar::Aor;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -131,10 +132,15 @@ async fn accept(listener: TcpListener, phase: watch::Receiver<Phase>) {
 }
 
 fn answer(request: &Request<Incoming>, phase: &Phase) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if let (&Method::DELETE, Some(aor)) =
+        (request.method(), path.strip_prefix("/api/registrations/"))
+    {
+        return remove_registration(phase, aor);
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD.\n");
     }
-    let path = request.uri().path();
     match (path, phase.shared()) {
         ("/healthz" | "/readyz", Some(shared)) if shared.is_broken.load(Relaxed) => {
             plain(StatusCode::INTERNAL_SERVER_ERROR, "a worker has ended\n")
@@ -154,6 +160,19 @@ fn answer(request: &Request<Incoming>, phase: &Phase) -> Response<Full<Bytes>> {
             StatusCode::NOT_FOUND,
             "/healthz /readyz /metrics /api/policies /api/registrations\n",
         ),
+    }
+}
+
+/// `aor` as it is listed: `sip:alice@example.com`.
+fn remove_registration(phase: &Phase, aor: &str) -> Response<Full<Bytes>> {
+    let Some(shared) = phase.shared() else {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n");
+    };
+    if shared.locations.remove(&Aor::canonical(aor)) {
+        tracing::info!(aor, "registration removed by the admin endpoint");
+        plain(StatusCode::OK, "removed\n")
+    } else {
+        plain(StatusCode::NOT_FOUND, "no such registration\n")
     }
 }
 

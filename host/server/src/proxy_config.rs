@@ -42,8 +42,10 @@ pub(crate) fn of(
         domains: config.domains.clone(),
         default_upstream: config.default_upstream.and_then(upstream_id),
         registrar: RegistrarConfig {
+            expires_min: config.registrar.expires_min,
+            expires_default: config.registrar.expires_default,
+            expires_max: config.registrar.expires_max,
             contacts_max: length(config.limits.contacts_max),
-            ..RegistrarConfig::default()
         },
         ..ProxyConfig::new(keys.clone())
     }

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use hookswitch_policy::{Engine, EngineConfig, Policies};
 use hookswitch_sip::{
-    flow::{ListenerId, Transport, WorkerId},
+    flow::{Flow, ListenerId, Transport, WorkerId},
     limits::Limits,
     token::Keyring,
 };
@@ -25,12 +25,13 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     admin,
     capture::Capture,
-    config::{Config, ListenerKind, length},
-    location::Locations,
+    config::{Config, ListenerKind, Store, length},
+    location::{Locations, disk::Disk},
     metrics::{Gauge, Metrics},
     proxy_config, reload,
+    source::Source,
     state::{self, State},
-    transport::{self, Bound, Sockets, crowd::Crowd, tls},
+    transport::{self, Bound, Sockets, crowd::Crowd, tls, udp},
     worker::{self, Mail, Seat, message::Names},
 };
 
@@ -125,7 +126,7 @@ impl Server {
             message_limits: proxy_config::message_limits(&config.limits),
             listeners: bound.iter().map(ListenerInfo::of).collect(),
             crowd: Crowd::new(config.limits.connections_per_address_max),
-            locations: Locations::new(length(config.limits.registrations_max)),
+            locations: locations(&config, &bound, &state)?,
             engine,
             policies,
             names: Arc::new(Names {
@@ -184,6 +185,7 @@ impl Server {
         // The threads of policies, admin and capture end with what they hold of this.
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().for_each(|worker| drop(worker.join()));
+            shared.locations.close();
             drop((shared, phase));
             capture.map(JoinHandle::join);
         });
@@ -249,6 +251,39 @@ impl ListenerInfo {
             address: SocketAddr::new(ip, bound.address.port()),
         }
     }
+}
+
+fn locations(config: &Config, bound: &[Bound], state: &State) -> Result<Locations> {
+    let registrations_max = length(config.limits.registrations_max);
+    match config.registrar.store {
+        Store::Memory => Ok(Locations::new(registrations_max)),
+        Store::Disk => {
+            let names = bound.iter().map(|bound| bound.name.as_str().into());
+            let datagram_flow =
+                |listener: &str, peer: SocketAddr| datagram_flow(config, bound, listener, peer);
+            let (disk, restored) =
+                Disk::open(&state.registrations(), names.collect(), &datagram_flow)?;
+            Ok(Locations::on_disk(registrations_max, disk, restored))
+        }
+    }
+}
+
+fn datagram_flow(
+    config: &Config,
+    bound: &[Bound],
+    name: &str,
+    peer: SocketAddr,
+) -> Option<Arc<Flow>> {
+    let is_it = |bound: &Bound| bound.name == name && bound.transport == Transport::Udp;
+    let listener = ListenerId(u8::try_from(bound.iter().position(is_it)?).ok()?);
+    let source = Source::address(Transport::Udp, peer, name.into());
+    let upstream = config.upstream_of(listener, peer.ip());
+    Some(Arc::new(udp::flow(
+        listener,
+        peer,
+        upstream,
+        Arc::new(source),
+    )))
 }
 
 fn load_policies(config: &Config, state: &State) -> Result<(Engine, Arc<Policies>)> {

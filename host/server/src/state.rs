@@ -61,6 +61,12 @@ impl State {
         self.folder.join("compiled")
     }
 
+    /// Where registrations are kept.
+    #[must_use]
+    pub fn registrations(&self) -> PathBuf {
+        self.folder.join("registrations.redb")
+    }
+
     /// Hands the configuration of a policy over in a file; renamed into its place, so that it is never seen half.
     ///
     /// # Errors

@@ -28,6 +28,11 @@ impl Aor {
             (user, domain) => Self(format!("sip:{user}@{}", domain.to_ascii_lowercase()).into()),
         }
     }
+    /// From text that was one before.
+    #[must_use]
+    pub fn canonical(text: &str) -> Self {
+        Self(text.into())
+    }
     /// `sip:alice@example.com`
     #[must_use]
     pub fn as_str(&self) -> &str {

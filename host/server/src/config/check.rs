@@ -10,12 +10,12 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{
-    Capture, Config, Credentials, Faults, Limits, Log, LogFormat, Timers, Upstream, listeners,
-    numbers::in_range, policies, raw, upstreams,
+    Capture, Config, Credentials, Faults, Limits, Log, LogFormat, Registrar, Store, Timers,
+    Upstream, listeners, numbers::in_range, policies, raw, upstreams,
 };
 
 const SECTIONS: &str =
-    "server, listener, upstream, routing, policy, admin, log, capture, limits, timers";
+    "server, listener, upstream, routing, registrar, policy, admin, log, capture, limits, timers";
 const DAY_S: u64 = 24 * 60 * 60;
 
 pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
@@ -63,6 +63,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
         default_upstream: routing
             .default_upstream
             .and_then(|name| upstream_named(&upstreams, &name, &mut faults)),
+        registrar: registrar(file.section("registrar", &mut faults), &mut faults),
         policies: policies::check(file.list("policy", &mut faults), folder, &mut faults),
         admin: admin_address(admin, &mut faults),
         log: check_log(log, &mut faults),
@@ -203,6 +204,44 @@ fn upstream_named(upstreams: &[Upstream], name: &str, faults: &mut Faults) -> Op
         );
     }
     found
+}
+
+fn registrar(raw: raw::Registrar, faults: &mut Faults) -> Registrar {
+    let store = match raw.store.as_deref() {
+        None | Some("memory") => Store::Memory,
+        Some("disk") => Store::Disk,
+        Some(other) => {
+            faults.push(
+                "registrar.store",
+                format!("`{other}` is no such place"),
+                "write memory or disk",
+            );
+            Store::Memory
+        }
+    };
+    let mut expires = |key, value, standard| {
+        let key = format!("registrar.expires_s_{key}");
+        seconds(&key, value, standard, 1..=DAY_S * 365, faults)
+    };
+    let checked = Registrar {
+        store,
+        expires_min: expires("min", raw.expires_s_min, 60),
+        expires_default: expires("default", raw.expires_s_default, 600),
+        expires_max: expires("max", raw.expires_s_max, 3_600),
+    };
+    let order = [
+        checked.expires_min,
+        checked.expires_default,
+        checked.expires_max,
+    ];
+    if !order.is_sorted() {
+        faults.push(
+            "registrar.expires_s_default",
+            "not between expires_s_min and expires_s_max",
+            "put the three in order",
+        );
+    }
+    checked
 }
 
 fn admin_address(raw: raw::Admin, faults: &mut Faults) -> Option<SocketAddr> {

@@ -11,7 +11,7 @@ mod raw;
 mod upstreams;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,6 +19,7 @@ use std::{
 pub use cidr::Cidr;
 pub use fault::{Fault, Faults};
 use hookswitch_policy::PolicySpec;
+use hookswitch_sip::flow::{ListenerId, UpstreamId};
 pub use numbers::{Limits, Timers, length};
 
 /// All that an operator can say.
@@ -40,6 +41,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Index of the upstream that gets what nobody else claims.
     pub default_upstream: Option<usize>,
+    /// Of registrations.
+    pub registrar: Registrar,
     /// In the file's order, which is the order of the chain within a place.
     pub policies: Vec<PolicySpec>,
     /// Where the admin endpoint listens, if at all.
@@ -52,6 +55,28 @@ pub struct Config {
     pub limits: Limits,
     /// Of transactions.
     pub timers: Timers,
+}
+
+/// Registrations: where they are kept and how long they last (RFC 3261 §10.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registrar {
+    /// Where they are kept.
+    pub store: Store,
+    /// Shorter is answered 423.
+    pub expires_min: Duration,
+    /// When the client names none.
+    pub expires_default: Duration,
+    /// Longer is shortened.
+    pub expires_max: Duration,
+}
+
+/// Where registrations are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In memory: a restart forgets them.
+    Memory,
+    /// In memory and, within a tenth of a second, in a file of the state folder: a restart brings them back.
+    Disk,
 }
 
 /// Where messages come in.
@@ -184,6 +209,18 @@ pub enum Credentials {
 }
 
 impl Config {
+    /// The upstream that sends from this address to this listener.
+    #[must_use]
+    pub fn upstream_of(&self, listener: ListenerId, peer: IpAddr) -> Option<UpstreamId> {
+        let found = self.upstreams.iter().position(|upstream| {
+            upstream.listener == usize::from(listener.0)
+                && upstream.sources.iter().any(|range| range.contains(peer))
+        });
+        found
+            .and_then(|index| u16::try_from(index).ok())
+            .map(UpstreamId)
+    }
+
     /// What `hookswitch run` does without a file.
     #[must_use]
     pub fn standard() -> Self {

@@ -46,6 +46,15 @@ pub(super) struct Routing {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Registrar {
+    pub(super) store: Option<String>,
+    pub(super) expires_s_min: Option<i64>,
+    pub(super) expires_s_default: Option<i64>,
+    pub(super) expires_s_max: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     pub(super) address: Option<String>,
     pub(super) enabled: Option<bool>,

@@ -152,14 +152,7 @@ impl Flows {
             }
         };
         let listener = self.port.listener;
-        let flow = Arc::new(Flow {
-            id: FlowId::Datagram { listener, peer },
-            transport: Transport::Udp,
-            listener,
-            peer,
-            side: upstream_of(listener).map_or(Side::Stranger, Side::Upstream),
-            attachment: Attachment::new(source),
-        });
+        let flow = Arc::new(flow(listener, peer, upstream_of(listener), source));
         self.recent.insert(peer, Arc::clone(&flow));
         flow
     }
@@ -179,6 +172,23 @@ impl Flows {
                 self.sources.remove(&oldest);
             }
         }
+    }
+}
+
+/// The flow of one peer of a listener.
+pub(crate) fn flow(
+    listener: ListenerId,
+    peer: SocketAddr,
+    upstream: Option<UpstreamId>,
+    source: Arc<Source>,
+) -> Flow {
+    Flow {
+        id: FlowId::Datagram { listener, peer },
+        transport: Transport::Udp,
+        listener,
+        peer,
+        side: upstream.map_or(Side::Stranger, Side::Upstream),
+        attachment: Attachment::new(source),
     }
 }
 

@@ -259,14 +259,7 @@ impl Worker {
 
     /// The upstream that sends from this address to this listener.
     pub(crate) fn upstream_of(&self, listener: ListenerId, peer: IpAddr) -> Option<UpstreamId> {
-        let upstreams = &self.shared.config.upstreams;
-        let found = upstreams.iter().position(|upstream| {
-            upstream.listener == usize::from(listener.0)
-                && upstream.sources.iter().any(|range| range.contains(peer))
-        });
-        found
-            .and_then(|index| u16::try_from(index).ok())
-            .map(UpstreamId)
+        self.shared.config.upstream_of(listener, peer)
     }
 
     /// Pending while mail of ours waits for room with another worker: so whoever floods us waits, not memory.

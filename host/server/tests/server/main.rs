@@ -8,5 +8,6 @@ mod capture;
 mod client;
 mod command;
 mod front;
+mod registrations;
 mod scene;
 mod workers;

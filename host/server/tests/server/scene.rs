@@ -31,6 +31,7 @@ pub(crate) struct Scene {
     pub(crate) server: Server,
     pub(crate) folder: PathBuf,
     pub(crate) pbx: UdpSocket,
+    config: Config,
 }
 
 impl Scene {
@@ -70,12 +71,20 @@ impl Scene {
             pbx.local_addr().unwrap()
         );
         let config = Config::parse(&text, &folder).unwrap();
-        let server = Server::start(config, None).unwrap();
+        let server = Server::start(config.clone(), None).unwrap();
         Self {
             server,
             folder,
             pbx,
+            config,
         }
+    }
+
+    /// Stops it and starts it anew, on other ports.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.server.stop().await;
+        self.server = Server::start(self.config.clone(), None).unwrap();
+        self
     }
 
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {
@@ -115,6 +124,13 @@ impl Scene {
         get(TcpStream::connect(admin).await.unwrap(), path, "").await
     }
 
+    /// Status line of a DELETE of the admin endpoint.
+    pub(crate) async fn delete(&self, path: &str) -> String {
+        let admin = self.server.addresses().admin.unwrap();
+        let stream = TcpStream::connect(admin).await.unwrap();
+        fetch(stream, "DELETE", path, "").await.0
+    }
+
     /// The values of a metric, one for each worker, of the samples that contain `label`.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> Vec<(String, u64)> {
         let (_, text) = self.admin("/metrics").await;
@@ -142,9 +158,19 @@ impl Scene {
     }
 }
 
-/// One request of HTTP/1.1: the status line, and the body.
+/// One GET of HTTP/1.1: the status line, and the body.
 pub(crate) async fn get(
+    stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    path: &str,
+    headers: &str,
+) -> (String, String) {
+    fetch(stream, "GET", path, headers).await
+}
+
+/// One request of HTTP/1.1: the status line, and the body.
+pub(crate) async fn fetch(
     mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    method: &str,
     path: &str,
     headers: &str,
 ) -> (String, String) {
@@ -153,7 +179,7 @@ pub(crate) async fn get(
     } else {
         "Connection: close\r\n"
     };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{close}{headers}\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{close}{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let mut buffer = [0; 4_096];

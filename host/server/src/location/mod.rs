@@ -1,5 +1,7 @@
 //! The location service in memory, shared by all workers: bindings by address of record, and the ways to them from a session's token
-//! and from a closed flow. The rules are `registrar::apply`'s.
+//! and from a closed flow. The rules are `registrar::apply`'s; `disk` brings bindings over a restart.
+
+pub(crate) mod disk;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -18,6 +20,8 @@ use hookswitch_sip::{
     token::SessionKey,
 };
 
+use self::disk::{Disk, Restored};
+
 /// Locks are held for one address of record, and for a part of them while what is over is swept.
 const SHARDS: usize = 64;
 
@@ -31,6 +35,7 @@ pub(crate) struct Locations {
     /// Addresses of record with a binding.
     registrations: AtomicUsize,
     registrations_max: usize,
+    disk: Option<Disk>,
 }
 
 fn shards<T: Default>() -> Vec<Mutex<T>> {
@@ -48,7 +53,33 @@ impl Locations {
             flows: shards(),
             registrations: AtomicUsize::new(0),
             registrations_max,
+            disk: None,
         }
+    }
+
+    /// With what was on the disk, which gets all that changes from now on.
+    pub(crate) fn on_disk(registrations_max: usize, disk: Disk, restored: Restored) -> Self {
+        let mut locations = Self::new(registrations_max);
+        for (aor, bindings) in restored {
+            let mut shard = lock(locations.shard(&locations.bindings, &aor));
+            locations.changed(&aor, &[], &bindings);
+            shard.insert(aor, bindings);
+        }
+        locations.disk = Some(disk);
+        locations
+    }
+
+    /// Returns when all is on the disk, if there is one.
+    pub(crate) fn close(&self) {
+        self.disk.iter().for_each(Disk::close);
+    }
+
+    /// Removes all bindings of an address of record. Says whether it had any.
+    pub(crate) fn remove(&self, aor: &Aor) -> bool {
+        let mut shard = lock(self.shard(&self.bindings, aor));
+        let removed = shard.remove(aor).unwrap_or_default();
+        self.changed(aor, &removed, &[]);
+        !removed.is_empty()
     }
 
     /// Addresses of record with a binding.
@@ -88,7 +119,7 @@ impl Locations {
                 }
                 let before = bindings.clone();
                 bindings.retain(|binding| binding.expires_at > now);
-                self.reindex(aor, &before, bindings);
+                self.changed(aor, &before, bindings);
                 !bindings.is_empty()
             });
         }
@@ -128,7 +159,7 @@ impl Locations {
         } else {
             shard.insert(aor.clone(), after.clone());
         }
-        self.reindex(aor, &before, &after);
+        self.changed(aor, &before, &after);
         drop(shard);
         match applied {
             Ok(()) => StoreReply::Bindings(after),
@@ -155,13 +186,16 @@ impl Locations {
         shard.get(&aor)?.iter().find(is_it)?.flow.clone()
     }
 
-    /// Brings the indices and the count from `before` to `after`, under the lock of the bindings: an index that lags behind would take
+    /// Brings the indices, the count and the disk from `before` to `after`, under the lock of the bindings: an index that lags behind would take
     /// away what a newer registration has just put there. Whoever holds a lock of an index takes none of bindings.
-    fn reindex(&self, aor: &Aor, before: &[Binding], after: &[Binding]) {
+    fn changed(&self, aor: &Aor, before: &[Binding], after: &[Binding]) {
         match (before.is_empty(), after.is_empty()) {
             (true, false) => drop(self.registrations.fetch_add(1, Relaxed)),
             (false, true) => drop(self.registrations.fetch_sub(1, Relaxed)),
             (true, true) | (false, false) => {}
+        }
+        if let Some(disk) = self.disk.as_ref().filter(|_| before != after) {
+            disk.note(aor, after);
         }
         let sessions =
             |bindings: &[Binding]| bindings.iter().map(|b| b.session).collect::<BTreeSet<_>>();
