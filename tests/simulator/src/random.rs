@@ -115,7 +115,8 @@ impl Life {
         world.weather.between_workers = rng.duration(Duration::from_millis(3));
         world.weather.loss_percent = rng.below(11);
         world.weather.twice_percent = rng.below(11);
-        world.oracles.delay_max = rng.duration(Duration::from_millis(60));
+        let slow = if rng.percent(10) { 4_000 } else { 60 };
+        world.oracles.delay_max = rng.duration(Duration::from_millis(slow));
         let mut life = Self {
             world,
             rng,
@@ -225,7 +226,8 @@ impl Life {
         }
         for _ in 0..self.rng.below(6) {
             let (hook, acts) = self.rng.pick(&choices).clone();
-            let when = When::After(self.rng.duration(Duration::from_millis(800)));
+            let slow = if self.rng.percent(20) { 6_000 } else { 800 };
+            let when = When::After(self.rng.duration(Duration::from_millis(slow)));
             let times = 1 + u32::try_from(self.rng.below(3)).unwrap();
             self.world.oracles.rules.push(Rule {
                 hook,

@@ -180,17 +180,23 @@ impl Proxy {
 
     /// Nothing will come, or nothing that still matters: the stage goes on without it, and it is cancelled.
     pub(super) fn give_up(&mut self, id: BranchId, detail: &'static str) {
-        // Whose 2xx is still being asked about has answered.
-        let is_decided =
-            |branch: &Branch| branch.phase == BranchPhase::Decided || !branch.answers.is_empty();
-        if self.branches.get(&id).is_none_or(is_decided) {
+        let Some(branch) = self.branches.get(&id) else {
             return;
-        }
-        self.cancel_branch(id, &[]);
+        };
         // RFC 4320 §4.2: 408 is not for the other methods, but whoever still waits is told something.
-        let is_invite = self.branches.get(&id).is_some_and(Branch::is_invite);
-        let status = if is_invite { 408 } else { 504 };
-        self.decide_own(id, status, Cause::Timeout, detail);
+        let status = if branch.is_invite() { 408 } else { 504 };
+        match branch.phase {
+            BranchPhase::Preparing => {
+                let failure = Failure::own(status, Cause::Timeout, detail);
+                self.drop_branch(id, Some(failure));
+            }
+            // Whose 2xx is still being asked about has answered.
+            BranchPhase::Sent if branch.answers.is_empty() => {
+                self.cancel_branch(id, &[]);
+                self.decide_own(id, status, Cause::Timeout, detail);
+            }
+            BranchPhase::Sent | BranchPhase::Decided => {}
+        }
     }
 
     /// A branch came to its end without a 2xx, by our own judgement.

@@ -289,7 +289,7 @@ impl Proxy {
     }
 
     /// A branch that was never sent, and what it failed of, if it failed.
-    fn drop_branch(&mut self, id: BranchId, failure: Option<Failure>) {
+    pub(super) fn drop_branch(&mut self, id: BranchId, failure: Option<Failure>) {
         let Some(branch) = self.branches.get(&id) else {
             return;
         };

@@ -242,6 +242,32 @@ fn no_answer() {
     );
 }
 
+/// The stage's time runs while a hook thinks about its branches, too.
+#[test]
+fn no_answer_of_a_slow_hook() {
+    check_with(
+        |config| config.timers.no_answer = Some(std::time::Duration::from_secs(2)),
+        r#"registered alice bob bob2
+         policy branch hold
+         alice INVITE bob
+         advance 3s
+         gauges
+         release
+         advance 33s
+         gauges"#,
+        expect![[r#"
+            0ms alice → proxy INVITE sip:bob@example.com
+            10ms proxy asks on-branch INVITE target 0 stage 0
+            10ms proxy asks on-branch INVITE target 0 stage 0
+            210ms proxy → alice 100 INVITE
+            2010ms proxy → alice 408 INVITE
+            2020ms alice → proxy ACK sip:bob@example.com
+            3010ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
+            36010ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
+        "#]],
+    );
+}
+
 /// Long before Timer B; if it rings after all, it is cancelled.
 #[test]
 fn first_response() {
