@@ -5,7 +5,7 @@ use super::{
     branch::{BranchPhase, ClientMachine},
     ids::{BranchId, TxId},
     io::Cause,
-    server_tx::ServerMachine,
+    server_tx::{Client, ServerMachine},
 };
 use crate::{
     flow::FlowId,
@@ -75,9 +75,13 @@ impl Proxy {
     /// The connection that a request came on is gone: nobody is left to be answered.
     pub(super) fn on_client_gone(&mut self, flow: FlowId) {
         for id in self.by_client.at(&flow) {
-            let Some(tx) = self.servers.get(&id).filter(|tx| !tx.is_over()) else {
+            let Some(tx) = self.servers.get_mut(&id) else {
                 continue;
             };
+            tx.client = Client::Gone;
+            if tx.is_over() {
+                continue;
+            }
             let branches = tx.branches.clone();
             self.end(id, 0, Cause::ClientGone, String::new(), None);
             for branch in branches {

@@ -8,7 +8,7 @@ use super::{
     Proxy, Timeout,
     ids::TxId,
     io::{Cause, DropCause, Ended, Output},
-    server_tx::{Phase, Plan, ServerEvent},
+    server_tx::{Client, Phase, Plan, ServerEvent},
 };
 use crate::{
     flow::{Destination, Flow, UpstreamId},
@@ -128,6 +128,9 @@ impl Proxy {
         let Some(tx) = self.servers.get(&id) else {
             return;
         };
+        if tx.client == Client::Gone {
+            return;
+        }
         if let Some(bytes) = tx.sent.clone() {
             self.send(tx.reply_to, bytes);
         }

@@ -9,7 +9,7 @@ use super::{
     ids::{CallKey, TxId, TxKey},
     io::{Attributes, Cause, Direction, DropCause, Policies},
     reply::Reply,
-    server_tx::{Phase, Plan, ServerEvent, ServerMachine, ServerTx},
+    server_tx::{Client, Phase, Plan, ServerEvent, ServerMachine, ServerTx},
 };
 use crate::{
     flow::{Destination, Flow, FlowId},
@@ -144,6 +144,7 @@ impl Proxy {
             key,
             machine,
             reply_to,
+            client: Client::There,
             outgoing: None,
             policies,
             began: self.now(),

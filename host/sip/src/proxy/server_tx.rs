@@ -26,6 +26,7 @@ pub(super) struct ServerTx {
     pub(super) flow: Arc<Flow>,
     /// Where its responses go (RFC 3261 §18.2.2, RFC 3581 §4).
     pub(super) reply_to: Destination,
+    pub(super) client: Client,
     /// As it came, with `received` and `rport`, and without our own Routes.
     pub(super) request: Message,
     /// As the policies left it: what branches are made from.
@@ -57,6 +58,14 @@ pub(super) struct ServerTx {
     pub(super) sent: Option<Bytes>,
     /// How often Timer G has run.
     pub(super) retransmissions: u32,
+}
+
+/// Can the client be answered?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    There,
+    /// The connection that its request came on is gone.
+    Gone,
 }
 
 /// How far a transaction has come.

@@ -70,11 +70,12 @@ pub fn step(state: State, event: Event, reliability: Reliability) -> (State, &'s
             Reliability::Reliable => (State::Terminated, &[]),
         },
         (State::Confirmed, Event::Fired(Timer::I)) => (State::Terminated, &[]),
-        // A 2xx that crossed our failure: whoever answered waits for an ACK, and only the caller can send it (RFC 3261 §16.7 item 5
-        // forwards every 2xx).
-        (State::Completed | State::Confirmed | State::Accepted, Event::Success) => {
-            (state, &[Action::Send])
-        }
+        // A 2xx that crossed our failure, acknowledged or not: whoever answered waits for an ACK, and only the caller can send it
+        // (RFC 3261 §16.7 item 5 forwards every 2xx).
+        (
+            State::Completed | State::Confirmed | State::Accepted | State::Terminated,
+            Event::Success,
+        ) => (state, &[Action::Send]),
         (State::Accepted, Event::Fired(Timer::L)) => (State::Terminated, &[]),
         (
             State::Proceeding
@@ -82,12 +83,7 @@ pub fn step(state: State, event: Event, reliability: Reliability) -> (State, &'s
             | State::Confirmed
             | State::Accepted
             | State::Terminated,
-            Event::Request
-            | Event::Ack
-            | Event::Provisional
-            | Event::Success
-            | Event::Failure
-            | Event::Fired(_),
+            Event::Request | Event::Ack | Event::Provisional | Event::Failure | Event::Fired(_),
         ) => (state, &[]),
     }
 }

@@ -164,6 +164,7 @@ fn invite_server_rows() {
         Confirmed Fired(I) → Terminated []
         Accepted Success → Accepted [Send]
         Accepted Fired(L) → Terminated []
+        Terminated Success → Terminated [Send]
     "#]],
     );
 }

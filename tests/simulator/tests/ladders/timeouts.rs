@@ -296,6 +296,53 @@ fn first_response() {
     );
 }
 
+/// Given up before it said anything, it answers all the same; over a connection the ACK of the 408 has ended the transaction by then.
+#[test]
+fn a_2xx_after_a_failure_that_was_acknowledged() {
+    check_with(
+        |config| config.timers.first_response = Some(std::time::Duration::from_secs(2)),
+        r#"registered alice
+         alice INVITE sip:100@pbx.example.net
+         advance 3s
+         pbx 200
+         advance 1s
+         advance 40s
+         gauges"#,
+        expect![[r#"
+            0ms alice → proxy INVITE sip:100@pbx.example.net
+            10ms proxy → pbx INVITE sip:100@pbx.example.net
+            210ms proxy → alice 100 INVITE
+            510ms proxy → pbx INVITE sip:100@pbx.example.net
+            1510ms proxy → pbx INVITE sip:100@pbx.example.net
+            2010ms proxy → alice 408 INVITE
+            2020ms alice → proxy ACK sip:100@pbx.example.net
+            3020ms pbx → proxy 200 INVITE
+            3030ms proxy → alice 200 INVITE
+            3520ms pbx → proxy 200 INVITE
+            3530ms proxy → alice 200 INVITE
+            4520ms pbx → proxy 200 INVITE
+            4530ms proxy → alice 200 INVITE
+            6520ms pbx → proxy 200 INVITE
+            6530ms proxy → alice 200 INVITE
+            10520ms pbx → proxy 200 INVITE
+            10530ms proxy → alice 200 INVITE
+            14520ms pbx → proxy 200 INVITE
+            14530ms proxy → alice 200 INVITE
+            18520ms pbx → proxy 200 INVITE
+            18530ms proxy → alice 200 INVITE
+            22520ms pbx → proxy 200 INVITE
+            22530ms proxy → alice 200 INVITE
+            26520ms pbx → proxy 200 INVITE
+            26530ms proxy → alice 200 INVITE
+            30520ms pbx → proxy 200 INVITE
+            30530ms proxy → alice 200 INVITE
+            34520ms pbx → proxy 200 INVITE
+            34530ms proxy → alice 200 INVITE
+            44040ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
+        "#]],
+    );
+}
+
 /// RFC 4320 §4.2: no 408 but for INVITE.
 #[test]
 fn first_response_to_a_message() {
