@@ -37,7 +37,7 @@ pub(super) struct PendingAck {
 
 impl Proxy {
     pub(super) fn on_ack(&mut self, flow: &Flow, mut ack: Message) {
-        let key = self.tx_key(&ack);
+        let key = self.tx_key(&ack, flow);
         let invite = key.and_then(|key| self.by_key.get(&key).copied());
         if let Some(id) = invite
             && let Some(tx) = self.servers.get_mut(&id)

@@ -1,10 +1,12 @@
-//! CANCEL (RFC 3261 §9, §16.10), the end of branches and transactions, and the records of calls that end with them.
+//! CANCEL (RFC 3261 §9, §16.10): the client's, of its INVITE, and ours, of the branches of one.
 
 use super::{
     Proxy, Timeout,
     branch::{BranchPhase, Cancel, ClientMachine},
     ids::{BranchId, TxId},
     io::Cause,
+    reply::{Reply, write_reply},
+    request::{reply_to, stamp_via},
     seal,
     server_tx::Phase,
 };
@@ -18,20 +20,25 @@ use crate::{
 const ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
 impl Proxy {
-    /// Answered at once, whatever the INVITE waits for; 481 if there is none. Not a transaction of its own: its retransmission gets
-    /// the same answer.
-    pub(super) fn on_cancel(&mut self, flow: &Flow, cancel: &Message) {
+    /// Answered at once, whatever the INVITE waits for; 481 if there is none from there. Not a transaction of its own: its
+    /// retransmission gets the same answer.
+    pub(super) fn on_cancel(&mut self, flow: &Flow, mut cancel: Message) {
         let invite = self
-            .tx_key(cancel)
+            .tx_key(&cancel, flow)
             .and_then(|key| self.by_key.get(&key).copied());
         let to_tag = match invite.and_then(|id| self.servers.get(&id)) {
             Some(tx) => tx.to_tag,
             None => self.chance.draw(),
         };
-        let status = if invite.is_some() { 200 } else { 481 };
-        let tag = format!("{to_tag:016x}");
-        let response = Message::response_to(cancel, status, "", Some(&tag));
-        self.send(super::request::reply_to(cancel, flow), response.to_bytes());
+        let (status, cause) = match invite {
+            Some(_) => (200, Cause::Answered),
+            None => (481, Cause::Refused),
+        };
+        let to = reply_to(&cancel, flow);
+        stamp_via(&mut cancel, flow.peer);
+        let reply = Reply::new(status, cause);
+        let response = write_reply(&cancel, &reply, to_tag, &self.config.server_name);
+        self.send(to, response.to_bytes());
         if let Some(id) = invite {
             let reasons = cancel
                 .values(HeaderName::Reason)

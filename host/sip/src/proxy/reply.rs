@@ -176,7 +176,12 @@ impl Proxy {
 }
 
 /// RFC 3261 §8.2.6.
-fn write_reply(request: &Message, reply: &Reply, to_tag: u64, server_name: &str) -> Message {
+pub(super) fn write_reply(
+    request: &Message,
+    reply: &Reply,
+    to_tag: u64,
+    server_name: &str,
+) -> Message {
     let tag = format!("{to_tag:016x}");
     let mut response = Message::response_to(request, reply.status, &reply.reason, Some(&tag));
     // Names and values of a policy were checked when it gave them; what cannot be written is left out.

@@ -1,6 +1,10 @@
 //! A request as it comes: which transaction it is of, and the checks of RFC 3261 §16.3.
 
-use std::{hash::Hasher, net::SocketAddr, sync::Arc};
+use std::{
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use super::{
     Proxy, Service, Timeout,
@@ -12,7 +16,7 @@ use super::{
     server_tx::{Client, Phase, Plan, ServerEvent, ServerMachine, ServerTx},
 };
 use crate::{
-    flow::{Destination, Flow, FlowId},
+    flow::{Destination, Flow, FlowId, Side},
     header::Via,
     message::{HeaderName, Message, Method, unfold},
     transaction::{invite_server, server},
@@ -57,9 +61,9 @@ impl Proxy {
         let kind = Kind::of(&request);
         match kind {
             Kind::Ack => self.on_ack(&flow, request),
-            Kind::Cancel => self.on_cancel(&flow, &request),
+            Kind::Cancel => self.on_cancel(&flow, request),
             Kind::Invite | Kind::Other => {
-                let Some(key) = self.tx_key(&request) else {
+                let Some(key) = self.tx_key(&request, &flow) else {
                     return self.dropped(DropCause::Unanswerable);
                 };
                 match self.by_key.get(&key) {
@@ -70,10 +74,20 @@ impl Proxy {
         }
     }
 
-    /// RFC 3261 §17.2.3. ACK and CANCEL have the key of their INVITE.
-    pub(super) fn tx_key(&self, request: &Message) -> Option<TxKey> {
+    /// RFC 3261 §17.2.3. ACK and CANCEL have the key of their INVITE if they come from where it came from: a callee knows the
+    /// caller's Via, and must not end the call for others that it rings at (§9.2, §22.1).
+    pub(super) fn tx_key(&self, request: &Message, flow: &Flow) -> Option<TxKey> {
         let via = request.top_via()?;
         let mut hasher = self.chance.hasher(b't');
+        match (flow.side, flow.id) {
+            // Its members, addresses and connections speak for one another.
+            (Side::Upstream(id), _) => id.hash(&mut hasher),
+            (Side::Web | Side::Stranger, id @ FlowId::Connection { .. }) => id.hash(&mut hasher),
+            // A NAT may change the port between two datagrams.
+            (Side::Web | Side::Stranger, FlowId::Datagram { peer, .. }) => {
+                peer.ip().hash(&mut hasher);
+            }
+        }
         match request.method()? {
             Method::Ack | Method::Cancel => hasher.write(b"INVITE"),
             method => hasher.write(method.as_str().as_bytes()),
@@ -245,7 +259,7 @@ impl Proxy {
     /// the same Request-URI is a spiral the first time and a loop the second.
     fn loop_hash(&self, request: &Message, flow: &Flow) -> u32 {
         let mut hasher = self.chance.hasher(b'l');
-        std::hash::Hash::hash(&flow.side, &mut hasher);
+        flow.side.hash(&mut hasher);
         let mut add = |part: &[u8]| {
             hasher.write(part);
             hasher.write_u8(0);
@@ -304,7 +318,7 @@ pub(super) fn reply_to(request: &Message, flow: &Flow) -> Destination {
 }
 
 /// `received` where the Via names another host than the packet (RFC 3261 §18.2.1), and both where it asks for `rport` (RFC 3581 §4).
-fn stamp_via(request: &mut Message, peer: SocketAddr) {
+pub(super) fn stamp_via(request: &mut Message, peer: SocketAddr) {
     let Some(raw) = request.values(HeaderName::Via).next() else {
         return;
     };

@@ -1,7 +1,10 @@
 //! Several targets: in parallel, in series, cancelled, given up.
 
 use super::*;
-use crate::{message::Method, proxy::io::Cause};
+use crate::{
+    message::Method,
+    proxy::io::{Cause, DropCause},
+};
 
 const B1: Peer = Peer::Web(11);
 const B2: Peer = Peer::Web(12);
@@ -138,6 +141,50 @@ fn cancel_is_answered_at_once_and_487_follows_the_branches() {
     net.ladder();
     cancel(&mut net, "");
     assert_eq!(net.ladder(), "Pbx ← 481 CANCEL\n");
+}
+
+/// Both callees know the caller's Via; one of them, and a stranger, try to end the call for the other.
+#[test]
+fn a_cancel_or_ack_from_elsewhere_is_none_of_the_calls() {
+    let mut net = net();
+    ring(&mut net, "", "");
+    let (first, second) = (net.next_for(B1), net.next_for(B2));
+    let caller = text(first.values(HeaderName::Via).nth(1).unwrap());
+    let forged = |method: &str| {
+        let mut message = request(Peer::Pbx, method, "sip:bob@test", "i", "", "");
+        message.set(HeaderName::Via, &caller).unwrap();
+        message
+    };
+    for mallory in [B1, B2, Peer::Stranger] {
+        net.receive(mallory, forged("CANCEL"));
+        assert_eq!(net.ladder(), format!("{mallory:?} ← 481 CANCEL\n"));
+    }
+    // The other member of the upstream that calls speaks for it.
+    net.receive(Peer::Pbx2, forged("CANCEL"));
+    assert_eq!(net.ladder(), "Pbx2 ← 200 CANCEL\n");
+    net.receive(B1, response(&first, 486, "b", "", ""));
+    net.receive(B2, response(&second, 486, "b", "", ""));
+    assert!(net.ladder().ends_with("Pbx ← 487 INVITE\n"));
+    net.receive(B1, forged("ACK"));
+    assert_eq!(net.dropped, [DropCause::StrayAck]);
+    net.pass_ms(500);
+    assert_eq!(net.ladder(), "Pbx ← 487 INVITE\n");
+}
+
+/// RFC 3581 §4: as to any other request.
+#[test]
+fn the_answer_to_cancel_says_where_it_came_from() {
+    let mut net = net();
+    net.receive(
+        Peer::Stranger,
+        request(Peer::Stranger, "CANCEL", "sip:bob@test", "i", "", ""),
+    );
+    let answer = net.next_for(Peer::Stranger);
+    assert_eq!(
+        field(&answer, HeaderName::Via),
+        "SIP/2.0/UDP 198.51.100.9:5070;branch=z9hG4bKi;received=198.51.100.9;rport=5070"
+    );
+    assert_eq!(field(&answer, HeaderName::Server), "hookswitch");
 }
 
 #[test]
