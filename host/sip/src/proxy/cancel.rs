@@ -172,10 +172,22 @@ impl Proxy {
         let (next, actions) = client::step(*state, client::Event::Fired(timer), reliability);
         *state = next;
         let (to, bytes, rounds) = (branch.candidate.place.to, bytes.clone(), *retransmissions);
-        if actions.contains(&Action::Resend) {
-            *retransmissions += 1;
-            self.send(to, bytes);
-            let after = self.config.timing.duration(timer, rounds);
+        *retransmissions += 1;
+        let timing = self.config.timing;
+        for action in actions {
+            let after = match action {
+                Action::Start(timer) => timing.duration(*timer, rounds),
+                Action::StartT2(_) => timing.t2,
+                Action::Resend => {
+                    self.send(to, bytes.clone());
+                    continue;
+                }
+                Action::Send
+                | Action::Ack
+                | Action::Pass
+                | Action::Timeout
+                | Action::Unreachable => continue,
+            };
             self.start(after, Timeout::Cancel(id, timer));
         }
         self.forget_branch_if_done(id);

@@ -55,6 +55,7 @@ impl Proxy {
                     }
                     self.start(after, Timeout::Client(id, *timer));
                 }
+                Action::StartT2(timer) => self.start(timing.t2, Timeout::Client(id, *timer)),
                 Action::Pass => {
                     if let Some(response) = response.take() {
                         self.pass(id, response);

@@ -116,7 +116,11 @@ impl Proxy {
                     let after = self.config.timing.duration(*timer, round);
                     self.start(after, Timeout::Server(id, *timer));
                 }
-                Action::Ack | Action::Pass | Action::Timeout | Action::Unreachable => {
+                Action::Ack
+                | Action::Pass
+                | Action::Timeout
+                | Action::Unreachable
+                | Action::StartT2(_) => {
                     debug_assert!(false, "not an action of a server transaction");
                 }
             }

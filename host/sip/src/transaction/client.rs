@@ -48,8 +48,11 @@ pub fn start(reliability: Reliability) -> (State, &'static [Action]) {
 #[must_use]
 pub fn step(state: State, event: Event, reliability: Reliability) -> (State, &'static [Action]) {
     match (state, event) {
-        (State::Trying | State::Proceeding, Event::Fired(Timer::E)) => {
+        (State::Trying, Event::Fired(Timer::E)) => {
             (state, &[Action::Resend, Action::Start(Timer::E)])
+        }
+        (State::Proceeding, Event::Fired(Timer::E)) => {
+            (state, &[Action::Resend, Action::StartT2(Timer::E)])
         }
         (State::Trying | State::Proceeding, Event::Fired(Timer::F)) => {
             (State::Terminated, &[Action::Timeout])

@@ -78,6 +78,8 @@ pub enum Action {
     Unreachable,
     /// Start this timer; one that is started again after it fired doubles as [`Timing`] says.
     Start(Timer),
+    /// Start this timer with T2, however often it fired.
+    StartT2(Timer),
 }
 
 /// The base values of RFC 3261 §17.1.1.1.

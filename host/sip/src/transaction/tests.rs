@@ -119,7 +119,7 @@ fn client_rows() {
             Proceeding Final → Completed [Start(K), Pass]
                 reliable → Terminated [Pass]
             Proceeding TransportError → Terminated [Unreachable]
-            Proceeding Fired(E) → Proceeding [Resend, Start(E)]
+            Proceeding Fired(E) → Proceeding [Resend, StartT2(E)]
             Proceeding Fired(F) → Terminated [Timeout]
             Completed Fired(K) → Terminated []
         "#]],

@@ -73,14 +73,12 @@ fn message_over_udp_after_a_provisional() {
             20ms pbx → proxy 100 MESSAGE
             510ms proxy → pbx MESSAGE sip:100@pbx.example.net
             520ms pbx → proxy 100 MESSAGE
-            1510ms proxy → pbx MESSAGE sip:100@pbx.example.net
-            1520ms pbx → proxy 100 MESSAGE
-            3510ms proxy → pbx MESSAGE sip:100@pbx.example.net
-            3520ms pbx → proxy 100 MESSAGE
-            7510ms proxy → pbx MESSAGE sip:100@pbx.example.net
-            7520ms pbx → proxy 100 MESSAGE
-            11510ms proxy → pbx MESSAGE sip:100@pbx.example.net
-            11520ms pbx → proxy 100 MESSAGE
+            4510ms proxy → pbx MESSAGE sip:100@pbx.example.net
+            4520ms pbx → proxy 100 MESSAGE
+            8510ms proxy → pbx MESSAGE sip:100@pbx.example.net
+            8520ms pbx → proxy 100 MESSAGE
+            12510ms proxy → pbx MESSAGE sip:100@pbx.example.net
+            12520ms pbx → proxy 100 MESSAGE
             13030ms pbx → proxy 200 MESSAGE
             13040ms proxy → alice 200 MESSAGE
             23050ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
