@@ -29,6 +29,7 @@ pub(super) struct Branch {
     /// `request` on the wire; empty before it is sent.
     pub(super) bytes: Bytes,
     pub(super) phase: BranchPhase,
+    pub(super) heard: Heard,
     /// From and To are not as the client wrote them: its responses get them back.
     pub(super) rewritten: Rewritten,
     /// Over TCP since it was too large for UDP; falls back to it.
@@ -61,6 +62,13 @@ pub(super) enum BranchPhase {
     Sent,
     /// It has failed, succeeded or been given up: the stage no longer waits for it.
     Decided,
+}
+
+/// Has the next hop said anything yet? If not, another member of its upstream may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    Nothing,
+    Something,
 }
 
 /// Are From and To another than the client's?

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Proxy, Timeout,
     best::Failure,
-    branch::{Branch, BranchPhase, ClientEvent, Fallback},
+    branch::{Branch, BranchPhase, ClientEvent, Fallback, Heard},
     ids::BranchId,
     io::Cause,
     seal,
@@ -241,8 +241,12 @@ impl Proxy {
         if !(branch.is_invite() && branch.is_proceeding()) {
             self.by_destination.remove(&branch.candidate.place.to, id);
         }
-        let is_silent = failure.response.is_none() || failure.status == 503;
-        let next_member = branch.candidate.place.next_member().filter(|_| is_silent);
+        // It is that member that failed, and not the user who did not answer there.
+        let is_down = match &failure.response {
+            Some(_) => failure.status == 503,
+            None => branch.heard == Heard::Nothing,
+        };
+        let next_member = branch.candidate.place.next_member().filter(|_| is_down);
         let retry = next_member.map(|place| Candidate {
             place,
             ..branch.candidate.clone()
@@ -254,8 +258,7 @@ impl Proxy {
         let is_working = tx.phase == Phase::Working;
         tx.best.offer(failure);
         if let Some(candidate) = retry.filter(|_| is_working) {
-            tx.plan.candidates.push(candidate);
-            return self.launch(tx_id);
+            return self.launch_branches(tx_id, vec![candidate]);
         }
         if is_global && is_working {
             self.cancel_others(tx_id, id);

@@ -8,7 +8,7 @@ use super::{
     Proxy, Timeout,
     asks::Waiting,
     best::Failure,
-    branch::{Branch, BranchPhase, Cancel, ClientMachine, Fallback, Rewritten},
+    branch::{Branch, BranchPhase, Cancel, ClientMachine, Fallback, Heard, Rewritten},
     ids::{BranchId, TxId},
     io::{BranchInfo, Cause, Direction, Hook, MediaBranch, MediaVerdict, Output, SdpRole, Verdict},
     request::MAX_FORWARDS,
@@ -26,13 +26,7 @@ impl Proxy {
         let Some(tx) = self.servers.get_mut(&id) else {
             return;
         };
-        let room = self
-            .config
-            .limits
-            .branches_max
-            .saturating_sub(tx.plan.branches_made);
-        let mut candidates = std::mem::take(&mut tx.plan.candidates);
-        candidates.truncate(room);
+        let candidates = std::mem::take(&mut tx.plan.candidates);
         tx.plan.launched += 1;
         let launched = tx.plan.launched;
         let stage = candidates.first().map(|candidate| candidate.stage);
@@ -48,6 +42,16 @@ impl Proxy {
         if let Some(no_answer) = no_answer.filter(|_| tx.is_invite()) {
             self.start_odd(no_answer, Timeout::NoAnswer(id, launched));
         }
+        self.launch_branches(id, candidates);
+    }
+
+    /// Branches of the stage that runs, as many as are allowed.
+    pub(super) fn launch_branches(&mut self, id: TxId, mut candidates: Vec<Candidate>) {
+        let Some(tx) = self.servers.get(&id) else {
+            return;
+        };
+        let branches_max = self.config.limits.branches_max;
+        candidates.truncate(branches_max.saturating_sub(tx.plan.branches_made));
         // All of them first, so that one that fails at once does not end the stage.
         let branches: Vec<BranchId> = candidates
             .into_iter()
@@ -100,6 +104,7 @@ impl Proxy {
                 request: Arc::new(request),
                 bytes: Bytes::new(),
                 phase: BranchPhase::Preparing,
+                heard: Heard::Nothing,
                 rewritten: Rewritten::No,
                 fallback: Fallback::None,
                 ask: None,

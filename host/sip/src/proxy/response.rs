@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Proxy,
     best::Failure,
-    branch::{Branch, BranchPhase, ClientEvent, Rewritten},
+    branch::{Branch, BranchPhase, ClientEvent, Heard, Rewritten},
     dialog::with_tag,
     ids::BranchId,
     io::{Cause, DropCause},
@@ -65,6 +65,7 @@ impl Proxy {
         let Some(branch) = self.branches.get_mut(&id) else {
             return;
         };
+        branch.heard = Heard::Something;
         let actions = branch.step(ClientEvent::Response(status));
         self.act_client(id, actions, Some(response));
     }

@@ -261,6 +261,27 @@ fn a_member_that_does_not_answer_is_followed_by_the_next() {
     net.assert_empty();
 }
 
+/// It is the user who does not answer, and not the member at which he is called.
+#[test]
+fn a_member_that_rang_is_not_followed_by_the_next() {
+    let mut config = config();
+    config.upstreams[0].members.push(PBX2.parse().unwrap());
+    config.timers.no_answer = None;
+    let mut net = net_with(config);
+    let alice = Peer::Web(1);
+    net.receive(alice, request(alice, "INVITE", "sip:100@h", "i", "", ""));
+    let (member, invite) = net.next();
+    net.receive(member, response(&invite, 180, "b", "", ""));
+    net.ladder();
+    net.pass_ms(185_000);
+    assert_eq!(net.ladder(), format!("{member:?} ← CANCEL sip:100@h\n"));
+    net.receive(member, response(&invite, 487, "b", "", ""));
+    assert_eq!(
+        net.ladder(),
+        format!("{member:?} ← ACK sip:100@h\nWeb(1) ← 408 INVITE\n")
+    );
+}
+
 /// The PBX rings for one, has not answered another yet, and a third does not fit the network: that one alone fails.
 #[test]
 fn a_message_that_cannot_be_delivered_fails_alone() {

@@ -228,6 +228,38 @@ fn targets_in_stages_and_once_more_on_failure() {
 }
 
 #[test]
+fn a_member_that_stands_in_has_no_more_time_than_its_stage() {
+    let mut config = config();
+    config.upstreams[0].members.push(PBX2.parse().unwrap());
+    config.timers.no_answer = Some(Duration::from_secs(10));
+    let mut net = net_with(config);
+    let bob = Peer::Web(11);
+    net.register(bob, "bob", "r1", "<sip:1@y.invalid>");
+    net.hooks = Hooks::default().with(Hook::Request);
+    net.receive(WEB, invite());
+    let ask = net.ask(Hook::Request);
+    net.verdict(
+        &ask,
+        go_on(&ask, |next| {
+            next.targets = vec![
+                target(0, TargetKind::Registered("sip:bob@test".to_owned())),
+                target(0, TargetKind::Upstream(UpstreamId(0))),
+            ];
+        }),
+    );
+    let rings = net.next_for(bob);
+    net.receive(bob, response(&rings, 180, "1", "", ""));
+    let (member, invite) = net.next();
+    net.pass_ms(300);
+    net.receive(member, response(&invite, 503, "2", "", ""));
+    net.ladder();
+    net.pass_ms(400);
+    assert_eq!(net.ladder(), "");
+    net.pass_ms(9_300);
+    assert!(net.ladder().contains("Web(11) ← CANCEL sip:1@y.invalid"));
+}
+
+#[test]
 fn cancel_during_an_ask_is_487_at_once_and_the_verdict_is_nobodys() {
     for hook in [Hook::Request, Hook::Branch] {
         let mut net = hooks(&[hook]);
