@@ -256,8 +256,7 @@ impl Proxy {
         if call.is_empty() || (tx.dialog.is_none() && !tx.is_invite()) {
             return;
         }
-        let key = tx.call;
-        if let Some(record) = self.call_record(key) {
+        if let Some(record) = self.call_record(id) {
             edit_attributes(&mut record.attributes, call, attributes_max);
         }
     }

@@ -1,15 +1,19 @@
 //! Records of calls. A call has one only while there is something to remember: attributes that policies set, and From or To that they
 //! rewrote. What its dialogs need to be routed is in their flow tokens.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::{
     Proxy, Timeout,
-    dialog::Rewrite,
+    config::ProxyTimers,
+    dialog::{Rewrite, ends_subscription, makes_dialog},
     ids::{CallKey, IdMap, TxId},
     io::Attributes,
 };
-use crate::message::Method;
+use crate::message::{Message, Method};
 
 /// Records of calls.
 #[derive(Debug, Default)]
@@ -25,8 +29,34 @@ pub(super) struct Call {
     pub(super) rewrites: BTreeMap<u8, Rewrite>,
     /// Dialogs that were answered and have not ended.
     pub(super) dialogs: u32,
+    kind: Kind,
     /// When something of it passed last.
     pub(super) touched: Instant,
+}
+
+/// What a record is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The dialogs of an INVITE.
+    Call,
+    /// Those of a SUBSCRIBE, of a REFER, or of a NOTIFY that came before either was answered.
+    Subscription,
+}
+
+impl Kind {
+    fn of(request: &Message) -> Self {
+        match request.method() {
+            Some(Method::Subscribe | Method::Refer | Method::Notify) => Self::Subscription,
+            Some(_) | None => Self::Call,
+        }
+    }
+
+    fn idle(self, timers: &ProxyTimers) -> Duration {
+        match self {
+            Self::Call => timers.call_idle,
+            Self::Subscription => timers.subscription_idle,
+        }
+    }
 }
 
 impl Calls {
@@ -46,9 +76,10 @@ impl Calls {
     }
 
     /// A new record, or `None` if there are `calls_max`.
-    pub(super) fn make(
+    fn make(
         &mut self,
         key: CallKey,
+        kind: Kind,
         now: Instant,
         calls_max: usize,
     ) -> Option<&mut Call> {
@@ -59,6 +90,7 @@ impl Calls {
             attributes: Attributes::default(),
             rewrites: BTreeMap::new(),
             dialogs: 0,
+            kind,
             touched: now,
         };
         Some(self.records.entry(key).or_insert(call))
@@ -70,12 +102,16 @@ impl Calls {
 }
 
 impl Proxy {
-    /// The record of a call, made if there is none; `None` if there are too many.
-    pub(super) fn call_record(&mut self, key: CallKey) -> Option<&mut Call> {
+    /// The record of the call of a transaction, made if there is none; `None` if there are too many.
+    pub(super) fn call_record(&mut self, id: TxId) -> Option<&mut Call> {
         let now = self.now();
+        let tx = self.servers.get(&id)?;
+        let key = tx.call;
         if self.calls.peek(key).is_none() {
-            self.calls.make(key, now, self.config.limits.calls_max)?;
-            self.start(self.config.timers.call_idle, Timeout::CallIdle(key));
+            let kind = Kind::of(&tx.request);
+            let calls_max = self.config.limits.calls_max;
+            self.calls.make(key, kind, now, calls_max)?;
+            self.start(kind.idle(&self.config.timers), Timeout::CallIdle(key));
         }
         self.calls.get(key, now)
     }
@@ -91,35 +127,39 @@ impl Proxy {
         }
     }
 
-    /// A call that came to nothing, or whose last dialog was ended by BYE, needs no record.
+    /// A call that came to nothing, or whose last dialog was ended, needs no record.
     pub(super) fn call_after(&mut self, id: TxId, status: u16) {
         let Some(tx) = self.servers.get(&id) else {
             return;
         };
-        let (key, method, in_dialog) = (tx.call, tx.request.method(), tx.dialog.is_some());
-        let is_failed_call =
-            !in_dialog && method == Some(Method::Invite) && !(200..300).contains(&status);
+        let (key, in_dialog) = (tx.call, tx.dialog.is_some());
+        let has_failed = !in_dialog && makes_dialog(&tx.request) && !(200..300).contains(&status);
         // Challenged, it comes again.
-        let is_end = in_dialog && method == Some(Method::Bye) && !matches!(status, 401 | 407);
+        let is_done = in_dialog && !matches!(status, 401 | 407);
+        let hangs_up = is_done && tx.request.method() == Some(Method::Bye);
+        let unsubscribes = is_done && ends_subscription(&tx.request);
         let now = self.now();
         let Some(call) = self.calls.get(key, now) else {
             return;
         };
-        if is_end {
+        if hangs_up {
             call.dialogs = call.dialogs.saturating_sub(1);
         }
-        if (is_failed_call || is_end) && call.dialogs == 0 {
+        let is_over = match call.kind {
+            Kind::Call => (has_failed || hangs_up) && call.dialogs == 0,
+            Kind::Subscription => has_failed || unsubscribes,
+        };
+        if is_over {
             self.calls.remove(key);
         }
     }
 
     pub(super) fn on_call_idle(&mut self, key: CallKey) {
-        let idle = self.config.timers.call_idle;
         let now = self.now();
         let Some(call) = self.calls.peek(key) else {
             return;
         };
-        let ends = call.touched + idle;
+        let ends = call.touched + call.kind.idle(&self.config.timers);
         if ends <= now {
             self.calls.remove(key);
         } else {

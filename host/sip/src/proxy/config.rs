@@ -126,6 +126,8 @@ pub struct ProxyTimers {
     pub no_answer: Option<Duration>,
     /// A call's record is dropped when nothing of the call passed for this long.
     pub call_idle: Duration,
+    /// That of a subscription, which its subscriber refreshes (RFC 6665 §4.1.2.2) before it is over.
+    pub subscription_idle: Duration,
     /// What Retry-After says when we drain or are full.
     pub retry_after: Duration,
 }
@@ -138,6 +140,7 @@ impl Default for ProxyTimers {
             first_response: None,
             no_answer: Some(Duration::from_secs(180)),
             call_idle: Duration::from_secs(12 * 3600),
+            subscription_idle: Duration::from_secs(2 * 3600),
             retry_after: Duration::from_secs(5),
         }
     }

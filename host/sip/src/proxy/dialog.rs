@@ -7,7 +7,7 @@ use super::{
     io::Direction,
 };
 use crate::{
-    header::NameAddr,
+    header::{NameAddr, TokenParams},
     message::{HeaderName, Message, Method},
     token::Token,
 };
@@ -25,6 +25,15 @@ pub(super) fn makes_dialog(request: &Message) -> bool {
         request.method(),
         Some(Method::Invite | Method::Subscribe | Method::Refer | Method::Notify)
     )
+}
+
+/// Is it the last NOTIFY of a subscription (RFC 6665 §4.1.3)? One comes after an unsubscribing SUBSCRIBE too.
+pub(super) fn ends_subscription(request: &Message) -> bool {
+    let state = request.raw(HeaderName::SubscriptionState);
+    request.method() == Some(Method::Notify)
+        && state
+            .and_then(|state| TokenParams::parse(state).ok())
+            .is_some_and(|state| state.token.eq_ignore_ascii_case("terminated"))
 }
 
 /// Names the call of a request: by Call-ID, the tag of whoever made the dialog, and the passage.

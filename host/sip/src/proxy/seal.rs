@@ -121,13 +121,13 @@ impl Proxy {
     /// From and To as the other end knows them.
     fn rewrite(
         &mut self,
-        tx: TxId,
+        id: TxId,
         request: &mut Message,
         call: CallKey,
         index: u8,
         dialog: Option<InDialog>,
     ) -> Result<Rewritten, MessageError> {
-        let Some(tx) = self.servers.get(&tx) else {
+        let Some(tx) = self.servers.get(&id) else {
             return Ok(Rewritten::No);
         };
         let by_policy = Rewrite::between(&tx.request, request);
@@ -136,7 +136,7 @@ impl Proxy {
             (None, None) => Ok(Rewritten::No),
             (None, Some(rewrite)) => {
                 if makes_dialog(request)
-                    && let Some(record) = self.call_record(call)
+                    && let Some(record) = self.call_record(id)
                 {
                     record.rewrites.insert(index, rewrite);
                 }

@@ -7,6 +7,7 @@ mod odd;
 mod policy;
 mod refuse;
 mod register;
+mod rewrite;
 
 use std::{
     collections::BTreeMap,

@@ -1,10 +1,7 @@
 //! Hooks: their order, their verdicts, and the races with them.
 
 use super::{calls::DIALOG, *};
-use crate::{
-    message::Method,
-    proxy::io::{Cause, Continue, Hook, Target, TargetKind},
-};
+use crate::proxy::io::{Cause, Continue, Hook, Target, TargetKind};
 
 const WEB: Peer = Peer::Web(1);
 
@@ -41,7 +38,7 @@ fn target(stage: u32, kind: TargetKind) -> Target {
 
 impl Net {
     /// The oldest ask, which must be of this hook.
-    fn ask(&mut self, hook: Hook) -> Ask {
+    pub(super) fn ask(&mut self, hook: Hook) -> Ask {
         assert!(!self.asks.is_empty(), "{hook:?} is not asked");
         let ask = self.asks.remove(0);
         assert_eq!(ask.hook, hook);
@@ -358,73 +355,4 @@ fn requests_of_a_dialog_stay_in_order() {
     assert_eq!(net.ladder(), "Web(1) ← INFO sip:a@x.invalid\n");
     net.pass(Hook::Request);
     assert_eq!(net.ladder(), "Web(1) ← BYE sip:a@x.invalid\n");
-}
-
-#[test]
-fn the_client_sees_its_own_from_and_to_again() {
-    let mut net = hooks(&[Hook::Request]);
-    net.receive(WEB, invite());
-    let ask = net.ask(Hook::Request);
-    net.verdict(
-        &ask,
-        go_on(&ask, |next| {
-            next.message
-                .set(HeaderName::From, "\"A\" <sip:+49@pstn.test>;tag=a")
-                .unwrap();
-            next.message
-                .set(HeaderName::To, "<sip:+1@pstn.test>")
-                .unwrap();
-        }),
-    );
-    let sent = net.next_for(Peer::Pbx);
-    assert_eq!(
-        field(&sent, HeaderName::From),
-        "\"A\" <sip:+49@pstn.test>;tag=a"
-    );
-    net.receive(Peer::Pbx, response(&sent, 200, "b", "", ""));
-    let ok = net.next_for(WEB);
-    assert_eq!(field(&ok, HeaderName::From), "<sip:alice@test>;tag=a");
-    assert_eq!(field(&ok, HeaderName::To), "<sip:bob@test>;tag=b");
-    net.hooks = Hooks::default();
-    let there = format!("{DIALOG}{}", routes(&ok));
-    for method in ["ACK", "INFO"] {
-        net.receive(
-            WEB,
-            request(WEB, method, "sip:100@192.0.2.10", method, &there, ""),
-        );
-        let sent = net.next_for(Peer::Pbx);
-        assert_eq!(
-            field(&sent, HeaderName::From),
-            "\"A\" <sip:+49@pstn.test>;tag=a",
-            "{method}"
-        );
-        assert_eq!(
-            field(&sent, HeaderName::To),
-            "<sip:+1@pstn.test>;tag=b",
-            "{method}"
-        );
-        if sent.method() == Some(Method::Info) {
-            net.receive(Peer::Pbx, response(&sent, 200, "b", "", ""));
-            assert_eq!(
-                field(&net.next_for(WEB), HeaderName::To),
-                "<sip:bob@test>;tag=b"
-            );
-        }
-    }
-    let back = format!(
-        "From: <sip:+1@pstn.test>;tag=b\nTo: \"A\" <sip:+49@pstn.test>;tag=a\n{}",
-        routes(&sent)
-    );
-    net.receive(
-        Peer::Pbx,
-        request(Peer::Pbx, "BYE", "sip:a@x.invalid", "y", &back, ""),
-    );
-    let bye = net.next_for(WEB);
-    assert_eq!(field(&bye, HeaderName::From), "<sip:bob@test>;tag=b");
-    assert_eq!(field(&bye, HeaderName::To), "<sip:alice@test>;tag=a");
-    net.receive(WEB, response(&bye, 200, "a", "", ""));
-    let ok = net.next_for(Peer::Pbx);
-    assert_eq!(field(&ok, HeaderName::From), "<sip:+1@pstn.test>;tag=b");
-    assert_eq!(net.proxy.gauges().calls, 0, "the BYE was the end of it");
-    net.assert_empty();
 }
