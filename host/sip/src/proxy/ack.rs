@@ -191,7 +191,7 @@ impl Proxy {
         let call = call_key(&self.chance, ack, dialog.direction, dialog.token.passage);
         seal::set_routes(ack, &[])?;
         ack.set(HeaderName::MaxForwards, next_max_forwards(ack).to_string())?;
-        self.rewrite_in_dialog(ack, call, dialog)?;
+        self.rewrite_in_dialog(ack, call, dialog, None)?;
         let via = ViaBranch {
             worker: self.config.worker,
             number,

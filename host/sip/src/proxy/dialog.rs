@@ -71,6 +71,13 @@ pub(super) struct Change {
     pub(super) callee: Vec<u8>,
 }
 
+impl Change {
+    /// Is it another after than before?
+    pub(super) fn is_one(&self) -> bool {
+        self.caller != self.callee
+    }
+}
+
 impl Rewrite {
     /// What the policies changed between the request as it came and as it goes.
     pub(super) fn between(came: &Message, goes: &Message) -> Option<Self> {
@@ -84,8 +91,7 @@ impl Rewrite {
             from: change(HeaderName::From)?,
             to: change(HeaderName::To)?,
         };
-        let is_changed = |change: &Change| change.caller != change.callee;
-        (is_changed(&rewrite.from) || is_changed(&rewrite.to)).then_some(rewrite)
+        (rewrite.from.is_one() || rewrite.to.is_one()).then_some(rewrite)
     }
 
     /// From and To of a later request of the dialog, for the end that it goes to; the tags stay.

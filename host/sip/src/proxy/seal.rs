@@ -132,7 +132,6 @@ impl Proxy {
         };
         let by_policy = Rewrite::between(&tx.request, request);
         match (dialog, by_policy) {
-            (Some(_), Some(_)) => Ok(Rewritten::Yes),
             (None, None) => Ok(Rewritten::No),
             (None, Some(rewrite)) => {
                 if makes_dialog(request)
@@ -142,25 +141,32 @@ impl Proxy {
                 }
                 Ok(Rewritten::Yes)
             }
-            (Some(dialog), None) => self.rewrite_in_dialog(request, call, dialog),
+            (Some(dialog), by_policy) => {
+                self.rewrite_in_dialog(request, call, dialog, by_policy.as_ref())
+            }
         }
     }
 
-    /// As the record of the call says, if it has one.
+    /// As the record of the call says, if it has one; what a policy wrote into this request stays.
     pub(super) fn rewrite_in_dialog(
         &mut self,
         request: &mut Message,
         call: CallKey,
         dialog: InDialog,
+        by_policy: Option<&Rewrite>,
     ) -> Result<Rewritten, MessageError> {
         let now = self.now();
         let record = self.calls.get(call, now);
         let Some(rewrite) = record.and_then(|call| call.rewrites.get(&dialog.token.branch)) else {
-            return Ok(Rewritten::No);
+            return Ok(by_policy.map_or(Rewritten::No, |_| Rewritten::Yes));
         };
         let (from, to) = rewrite.of_request(request, dialog.direction);
-        request.set(HeaderName::From, from)?;
-        request.set(HeaderName::To, to)?;
+        if by_policy.is_none_or(|edit| !edit.from.is_one()) {
+            request.set(HeaderName::From, from)?;
+        }
+        if by_policy.is_none_or(|edit| !edit.to.is_one()) {
+            request.set(HeaderName::To, to)?;
+        }
         Ok(Rewritten::Yes)
     }
 

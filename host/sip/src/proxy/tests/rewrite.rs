@@ -9,6 +9,33 @@ fn invite() -> Message {
     request(WEB, "INVITE", "sip:100@pbx.test.org", "i", "", "")
 }
 
+/// A policy that names the caller anew in a dialog leaves the called number as the other end knows it.
+#[test]
+fn an_edit_of_one_field_leaves_the_other_as_it_was_rewritten() {
+    let mut net = net();
+    net.hooks = Hooks::default().with(Hook::Request);
+    let rewrite = |net: &mut Net, name, value: &str| {
+        let ask = net.ask(Hook::Request);
+        net.verdict(
+            &ask,
+            go_on(&ask, |next| next.message.set(name, value).unwrap()),
+        );
+        net.next_for(Peer::Pbx)
+    };
+    net.receive(WEB, invite());
+    let sent = rewrite(&mut net, HeaderName::To, "<sip:+1@pstn.test>");
+    net.receive(Peer::Pbx, response(&sent, 200, "b", "", ""));
+    let there = format!("{DIALOG}{}", routes(&net.next_for(WEB)));
+    net.receive(WEB, request(WEB, "INFO", "sip:100@h", "n", &there, ""));
+    let info = rewrite(&mut net, HeaderName::From, "<sip:+49@pstn.test>;tag=a");
+    assert_eq!(field(&info, HeaderName::From), "<sip:+49@pstn.test>;tag=a");
+    assert_eq!(field(&info, HeaderName::To), "<sip:+1@pstn.test>;tag=b");
+    net.receive(Peer::Pbx, response(&info, 200, "b", "", ""));
+    let ok = net.next_for(WEB);
+    assert_eq!(field(&ok, HeaderName::From), "<sip:alice@test>;tag=a");
+    assert_eq!(field(&ok, HeaderName::To), "<sip:bob@test>;tag=b");
+}
+
 /// What was rewritten is remembered as long as the subscription lasts, and not at all for one that was refused.
 #[test]
 fn the_record_of_a_subscription_goes_with_it() {
