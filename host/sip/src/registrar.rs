@@ -123,7 +123,7 @@ pub enum RegisterError {
     /// An older REGISTER of the same Call-ID (RFC 3261 §10.3 steps 6 and 7).
     #[error("CSeq is not higher than that of an earlier REGISTER")]
     OutOfOrder,
-    /// More than `contacts_max`.
+    /// More than `contacts_max` that can be reached.
     #[error("too many contacts")]
     TooManyContacts,
 }
@@ -183,6 +183,7 @@ pub fn apply(
                     now,
                 )?;
             }
+            drop_unreachable(&mut updated, *contacts_max);
             if updated.len() > *contacts_max {
                 return Err(RegisterError::TooManyContacts);
             }
@@ -203,6 +204,21 @@ pub fn flow_closed(bindings: &mut [Binding], flow: FlowId) -> bool {
         any = true;
     }
     any
+}
+
+/// Makes room for clients that come back under another Contact each time, as a page does that is loaded again: who is reached on no
+/// flow goes, the one that would end first before the others.
+fn drop_unreachable(bindings: &mut Vec<Binding>, contacts_max: usize) {
+    while bindings.len() > contacts_max {
+        let unreachable = bindings
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| b.flow.is_none());
+        let Some((oldest, _)) = unreachable.min_by_key(|(_, binding)| binding.expires_at) else {
+            return;
+        };
+        bindings.remove(oldest);
+    }
 }
 
 struct Origin<'a> {

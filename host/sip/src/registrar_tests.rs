@@ -154,6 +154,27 @@ fn a_wildcard_removes_all() {
     assert!(bindings.is_empty());
 }
 
+/// A page that is loaded again comes with a new Contact each time.
+#[test]
+fn who_is_gone_makes_room() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    let load = |bindings: &mut Vec<Binding>, page: u32, expires| {
+        let contacts = vec![contact(&format!("sip:{page}@h"), expires)];
+        apply(bindings, &register(&page.to_string(), page, contacts), now)
+    };
+    load(&mut bindings, 1, 600).unwrap();
+    load(&mut bindings, 2, 60).unwrap();
+    flow_closed(&mut bindings, flow(1).id);
+    flow_closed(&mut bindings, flow(2).id);
+    load(&mut bindings, 3, 60).unwrap();
+    assert_eq!(uris(&bindings), ["sip:1@h", "sip:3@h"]);
+    load(&mut bindings, 4, 60).unwrap();
+    assert_eq!(uris(&bindings), ["sip:3@h", "sip:4@h"]);
+    let refused = load(&mut bindings, 5, 60);
+    assert_eq!(refused, Err(RegisterError::TooManyContacts));
+    assert_eq!(uris(&bindings), ["sip:3@h", "sip:4@h"]);
+}
+
 #[test]
 fn contacts_are_limited() {
     let (mut bindings, now) = (Vec::new(), Instant::now());
