@@ -120,6 +120,9 @@ impl Node {
                 calls: sum.calls + one.calls,
                 asks: sum.asks + one.asks,
                 timers: sum.timers + one.timers,
+                unanswered: sum.unanswered + one.unanswered,
+                gates: sum.gates + one.gates,
+                indexed: sum.indexed + one.indexed,
             })
     }
 

@@ -33,6 +33,10 @@ pub(super) enum Queued {
 }
 
 impl Gates {
+    pub(super) fn len(&self) -> usize {
+        self.gates.len()
+    }
+
     pub(super) fn enter(
         &mut self,
         key: (CallKey, Direction),

@@ -123,6 +123,12 @@ pub struct Gauges {
     pub asks: usize,
     /// Timers that have not come up, those with nothing left to do included.
     pub timers: usize,
+    /// Server transactions without a final response.
+    pub unanswered: usize,
+    /// Dialogs and directions in which requests wait for one before them.
+    pub gates: usize,
+    /// Keys by which transactions and branches are found.
+    pub indexed: usize,
 }
 
 impl Proxy {
@@ -201,6 +207,9 @@ impl Proxy {
             calls: self.calls.len(),
             asks: self.asks.len(),
             timers: self.timers.len(),
+            unanswered: self.unanswered,
+            gates: self.gates.len(),
+            indexed: self.by_key.len() + self.by_client.len() + self.by_destination.len(),
         }
     }
 
