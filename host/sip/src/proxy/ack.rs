@@ -7,6 +7,7 @@ use super::{
     asks::Waiting,
     dialog::{InDialog, call_key},
     forward::{carries_session, next_max_forwards},
+    gates::Crowded,
     ids::CallKey,
     io::{Direction, DropCause, MediaVerdict, Output, SdpRole, StoreOp, StoreReply},
     place::{Place, leg_of},
@@ -82,7 +83,9 @@ impl Proxy {
     fn find_hop(&mut self, mut ack: PendingAck) {
         match *ack.dialog.token.to(ack.dialog.direction) {
             End::Session { key, .. } => {
-                self.hold_ack_gate(&mut ack);
+                if self.hold_ack_gate(&mut ack) == Err(Crowded) {
+                    return self.dropped(DropCause::Overload);
+                }
                 self.ask_store(Waiting::AckSession(Box::new(ack)), StoreOp::Session { key });
             }
             end @ End::Hop { .. } => {
@@ -103,13 +106,16 @@ impl Proxy {
         });
     }
 
-    fn hold_ack_gate(&mut self, ack: &mut PendingAck) {
-        if ack.gate.is_none() {
-            let InDialog { token, direction } = ack.dialog;
-            let call = call_key(&self.chance, &ack.message, direction, token.passage);
-            ack.gate = Some((call, direction));
-            self.gates.hold((call, direction));
+    fn hold_ack_gate(&mut self, ack: &mut PendingAck) -> Result<(), Crowded> {
+        if ack.gate.is_some() {
+            return Ok(());
         }
+        let InDialog { token, direction } = ack.dialog;
+        let call = call_key(&self.chance, &ack.message, direction, token.passage);
+        let queued_max = self.config.limits.queued_max;
+        self.gates.hold_ack((call, direction), queued_max)?;
+        ack.gate = Some((call, direction));
+        Ok(())
     }
 
     /// A late offer's answer rides in the ACK.
@@ -117,7 +123,9 @@ impl Proxy {
         if !carries_session(&ack.message) {
             return self.forward_ack(ack);
         }
-        self.hold_ack_gate(&mut ack);
+        if self.hold_ack_gate(&mut ack) == Err(Crowded) {
+            return self.dropped(DropCause::Overload);
+        }
         let InDialog { token, direction } = ack.dialog;
         let (here, there) = (
             leg_of(ack.side),
@@ -177,6 +185,7 @@ impl Proxy {
             Some(Err(_)) | None => self.dropped(DropCause::StrayAck),
         }
         if let Some(gate) = gate {
+            self.gates.release_ack(gate);
             self.release_gate(gate);
         }
     }

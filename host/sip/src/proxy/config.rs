@@ -155,7 +155,7 @@ pub struct ProxyLimits {
     pub calls_max: usize,
     /// Branches of one request over all stages.
     pub branches_max: usize,
-    /// Responses of one branch, or requests of one dialog and direction, that wait for one before them.
+    /// Responses of one branch, requests of one dialog and direction, or ACKs of one, that wait for one before them or for an ask.
     pub queued_max: usize,
     /// How often the failure hook of one request may set new targets.
     pub failure_rounds_max: u32,

@@ -18,6 +18,8 @@ pub(super) struct Gates {
 #[derive(Debug, Default)]
 struct Gate {
     holders: u32,
+    /// Those of the holders that are ACKs, which nobody answers and so nobody bounds.
+    acks: usize,
     queue: VecDeque<TxId>,
 }
 
@@ -31,6 +33,10 @@ pub(super) enum Queued {
     /// `queued_max` wait already.
     Full,
 }
+
+/// As many wait as may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crowded;
 
 impl Gates {
     pub(super) fn len(&self) -> usize {
@@ -57,7 +63,30 @@ impl Gates {
         self.gates.entry(key).or_default().holders += 1;
     }
 
-    /// Once for each `hold`.
+    /// As `hold`, for an ACK; not if `queued_max` wait already.
+    pub(super) fn hold_ack(
+        &mut self,
+        key: (CallKey, Direction),
+        queued_max: usize,
+    ) -> Result<(), Crowded> {
+        let waiting = self.gates.get(&key).map_or(0, |gate| gate.acks);
+        if waiting >= queued_max {
+            return Err(Crowded);
+        }
+        let gate = self.gates.entry(key).or_default();
+        gate.acks += 1;
+        gate.holders += 1;
+        Ok(())
+    }
+
+    /// Once for each `hold_ack`, before `release`.
+    pub(super) fn release_ack(&mut self, key: (CallKey, Direction)) {
+        if let Some(gate) = self.gates.get_mut(&key) {
+            gate.acks = gate.acks.saturating_sub(1);
+        }
+    }
+
+    /// Once for each hold.
     pub(super) fn release(&mut self, key: (CallKey, Direction)) {
         if let Some(gate) = self.gates.get_mut(&key) {
             gate.holders = gate.holders.saturating_sub(1);

@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use super::*;
-use crate::proxy::io::Cause;
+use crate::proxy::io::{Cause, DropCause};
 
 const SDP: &str = "v=0\r\n";
 
@@ -263,6 +263,24 @@ fn a_token_outlives_a_restart() {
         first_line(&second.next_for(Peer::Pbx)),
         "BYE sip:100@192.0.2.10"
     );
+}
+
+/// Nobody answers an ACK, so nobody stops whoever sends too many.
+#[test]
+fn acks_that_wait_are_limited() {
+    let mut config = config();
+    config.limits.queued_max = 2;
+    let mut net = net_with(config);
+    let (_, callee) = call_out(&mut net);
+    for branch in ["1", "2", "3"] {
+        let fields = format!("{REVERSE}{callee}");
+        let ack = request(Peer::Pbx, "ACK", "sip:a@x.invalid", branch, &fields, "");
+        net.hand(Peer::Pbx, ack);
+    }
+    net.drain();
+    assert_eq!(net.ladder(), "Web(1) ← ACK sip:a@x.invalid\n".repeat(2));
+    assert_eq!(net.dropped, [DropCause::Overload]);
+    assert_eq!(net.proxy.gauges().gates, 0);
 }
 
 #[test]

@@ -236,15 +236,22 @@ fn parse_bytes(message: &Message) -> Message {
 
 impl Net {
     pub(super) fn receive(&mut self, from: Peer, message: Message) {
+        self.hand(from, message);
+        self.drain();
+    }
+
+    /// Hands it to the proxy, whose outputs stay where they are.
+    pub(super) fn hand(&mut self, from: Peer, message: Message) {
         let policies = Policies {
             hooks: self.hooks,
             generation: Arc::new(()),
         };
-        self.input(Input::Received {
+        let input = Input::Received {
             flow: from.flow(),
             message,
             policies,
-        });
+        };
+        self.proxy.handle(self.now, input);
     }
 
     pub(super) fn input(&mut self, input: Input) {

@@ -327,17 +327,7 @@ fn oversize_goes_as_the_upstream_wants_it() {
         let mut config = config();
         config.upstreams[0].oversize = oversize;
         let mut net = net_with(config);
-        net.proxy.handle(
-            net.now,
-            Input::Received {
-                flow: WEB.flow(),
-                message: request(WEB, "MESSAGE", "sip:1@h", "m", "", &large),
-                policies: Policies {
-                    hooks: Hooks::default(),
-                    generation: Arc::new(()),
-                },
-            },
-        );
+        net.hand(WEB, request(WEB, "MESSAGE", "sip:1@h", "m", "", &large));
         let Some(Output::Send { to, bytes }) = net.proxy.poll_output() else {
             panic!()
         };
