@@ -29,6 +29,8 @@ pub(super) struct Call {
     pub(super) rewrites: BTreeMap<u8, Rewrite>,
     /// Dialogs that were answered and have not ended.
     pub(super) dialogs: u32,
+    /// To tags whose reliable provisional response made an offer (RFC 3262 §5): the PRACK has the answer.
+    early_offers: Vec<String>,
     kind: Kind,
     /// When something of it passed last.
     pub(super) touched: Instant,
@@ -90,6 +92,7 @@ impl Calls {
             attributes: Attributes::default(),
             rewrites: BTreeMap::new(),
             dialogs: 0,
+            early_offers: Vec::new(),
             kind,
             touched: now,
         };
@@ -114,6 +117,29 @@ impl Proxy {
             self.start(kind.idle(&self.config.timers), Timeout::CallIdle(key));
         }
         self.calls.get(key, now)
+    }
+
+    /// A reliable provisional response from whoever has this tag made an offer.
+    pub(super) fn call_offered_early(&mut self, id: TxId, to_tag: &str) {
+        let offers_max = self.config.limits.answers_per_branch_max;
+        if let Some(call) = self.call_record(id)
+            && call.early_offers.len() < offers_max
+            && !call.early_offers.iter().any(|tag| tag == to_tag)
+        {
+            call.early_offers.push(to_tag.to_owned());
+        }
+    }
+
+    /// Is that offer what a PRACK to this tag answers? Once.
+    pub(super) fn call_answers_early(&mut self, key: CallKey, to_tag: &str) -> bool {
+        let now = self.now();
+        let offers = self.calls.get(key, now).map(|call| &mut call.early_offers);
+        let Some(offers) = offers else {
+            return false;
+        };
+        let before = offers.len();
+        offers.retain(|tag| tag != to_tag);
+        offers.len() < before
     }
 
     /// One more dialog of the call stands.

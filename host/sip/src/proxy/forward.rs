@@ -9,7 +9,7 @@ use super::{
     asks::Waiting,
     best::Failure,
     branch::{Branch, BranchPhase, Cancel, ClientMachine, Fallback, Heard, Rewritten},
-    ids::{BranchId, TxId},
+    ids::{BranchId, CallKey, TxId},
     io::{BranchInfo, Cause, Direction, Hook, MediaBranch, MediaVerdict, Output, SdpRole, Verdict},
     request::MAX_FORWARDS,
     server_tx::{Candidate, Phase},
@@ -203,19 +203,28 @@ impl Proxy {
         let direction = tx
             .dialog
             .map_or(Direction::ToCallee, |dialog| dialog.direction);
-        let (sdp, media) = (
-            branch.request.body().clone(),
-            self.media_branch(branch, &branch.request),
-        );
+        let request = Arc::clone(&branch.request);
+        let (call, media) = (tx.call, self.media_branch(branch, &request));
+        let role = self.role_of(&request, call);
         let ask = self.ask_id(Waiting::BranchMedia(id));
         self.outputs.push_back(Output::Media {
             id: ask,
             branch: media,
             direction,
-            role: SdpRole::Offer,
-            sdp,
+            role,
+            sdp: request.body().clone(),
         });
         self.branch_waits(id, ask);
+    }
+
+    /// A request offers, but for a PRACK of an offer.
+    fn role_of(&mut self, request: &Message, call: CallKey) -> SdpRole {
+        let to_tag = request.to_tag().unwrap_or_default();
+        if request.method() == Some(Method::Prack) && self.call_answers_early(call, to_tag) {
+            SdpRole::Answer
+        } else {
+            SdpRole::Offer
+        }
     }
 
     pub(super) fn on_branch_media(&mut self, id: BranchId, verdict: MediaVerdict) {

@@ -14,7 +14,10 @@ use super::{
     server_tx::Phase,
     stage::set_status,
 };
-use crate::{flow::Destination, message::Message};
+use crate::{
+    flow::Destination,
+    message::{HeaderName, Message},
+};
 
 impl Proxy {
     /// Asks `on-response` if there is one to ask.
@@ -111,6 +114,11 @@ impl Proxy {
         };
         let sdp = response.body().clone();
         branch.in_hand = Some(response.clone());
+        let tx = branch.tx;
+        // Only a response that has one is sent again until its PRACK comes (RFC 3262 §3).
+        if role == SdpRole::Offer && response.contains(HeaderName::RSeq) {
+            self.call_offered_early(tx, response.to_tag().unwrap_or_default());
+        }
         let Some(branch) = self.branches.get(&id) else {
             return;
         };

@@ -384,6 +384,38 @@ fn a_late_offer_is_answered_in_the_ack() {
     );
 }
 
+/// RFC 3262 §5: the answer to an offer in a reliable provisional response rides in its PRACK; a PRACK after that offers anew.
+#[test]
+fn a_prack_answers_what_a_reliable_183_offered() {
+    check(
+        r#"registered alice
+         show body asks
+         alice INVITE sip:100@pbx.example.net nosdp
+         pbx 183 body=offer + RSeq: 1 + Require: 100rel
+         alice PRACK body=answer
+         pbx 200 PRACK
+         pbx 183 nosdp + RSeq: 2 + Require: 100rel
+         alice PRACK body=offer"#,
+        expect![[r#"
+            0ms alice → proxy INVITE sip:100@pbx.example.net
+            10ms proxy → pbx INVITE sip:100@pbx.example.net
+            20ms pbx → proxy 183 INVITE [body offer]
+            30ms proxy asks media ToCaller Offer [offer]
+            30ms proxy → alice 183 INVITE [body offer]
+            40ms alice → proxy PRACK sip:100@203.0.113.10:5060 [body answer]
+            50ms proxy asks media ToCallee Answer [answer]
+            50ms proxy → pbx PRACK sip:100@203.0.113.10:5060 [body answer]
+            60ms pbx → proxy 200 PRACK
+            70ms proxy → alice 200 PRACK
+            80ms pbx → proxy 183 INVITE
+            90ms proxy → alice 183 INVITE
+            100ms alice → proxy PRACK sip:100@203.0.113.10:5060 [body offer]
+            110ms proxy asks media ToCallee Offer [offer]
+            110ms proxy → pbx PRACK sip:100@203.0.113.10:5060 [body offer]
+        "#]],
+    );
+}
+
 #[test]
 fn media_replaces_a_body() {
     check(
