@@ -2,6 +2,8 @@
 
 use std::{any::Any, fmt, net::SocketAddr, sync::Arc};
 
+use sha2::{Digest, Sha256};
+
 /// A worker: one core, one `Proxy`. Connections, transactions and calls have one each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u8);
@@ -9,6 +11,41 @@ pub struct WorkerId(pub u8);
 /// Index of a listener in `ProxyConfig::listeners`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u8);
+
+impl ListenerId {
+    /// One that the configuration no longer has.
+    pub const GONE: Self = Self(u8::MAX);
+}
+
+/// Listeners by a hash of their names: what a flow token says of one, since it outlives the order of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerTags(Vec<u32>);
+
+impl ListenerTags {
+    /// Of the names in their order.
+    pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let tag = |name: &str| {
+            let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(name));
+            u32::from_be_bytes([a, b, c, d])
+        };
+        Self(names.into_iter().map(tag).collect())
+    }
+
+    /// Zero for one that is not there.
+    #[must_use]
+    pub fn tag(&self, listener: ListenerId) -> u32 {
+        let tag = self.0.get(usize::from(listener.0));
+        tag.copied().unwrap_or_default()
+    }
+
+    /// [`ListenerId::GONE`] if none has this tag.
+    #[must_use]
+    pub fn find(&self, tag: u32) -> ListenerId {
+        let at = self.0.iter().position(|known| *known == tag);
+        at.and_then(|at| u8::try_from(at).ok())
+            .map_or(ListenerId::GONE, ListenerId)
+    }
+}
 
 /// Index of an upstream (a named group of next hops) in `ProxyConfig::upstreams`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        flow::{ListenerId, Transport},
+        flow::{ListenerId, ListenerTags, Transport},
         limits::Limits,
         token::{End, Key, Keyring},
     };
@@ -104,7 +104,8 @@ mod tests {
             caller: end,
             callee: end,
         };
-        token.seal(&Keyring::new(Key::new(0, &[1; 32])), b"c", b"1")
+        let keys = Keyring::new(Key::new(0, &[1; 32]));
+        token.seal(&keys, &ListenerTags::new(["udp"]), b"c", b"1")
     }
 
     #[test]

@@ -12,7 +12,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    flow::{Destination, Flow, FlowId, ListenerId, Transport, WorkerId},
+    flow::{Destination, Flow, FlowId, ListenerId, ListenerTags, Transport, WorkerId},
     proxy::io::Direction,
 };
 
@@ -206,14 +206,20 @@ impl Keyring {
 impl Token {
     /// The text of this token, for the dialogs of this Call-ID and From tag.
     #[must_use]
-    pub fn seal(&self, keys: &Keyring, call_id: &[u8], from_tag: &[u8]) -> String {
+    pub fn seal(
+        &self,
+        keys: &Keyring,
+        listeners: &ListenerTags,
+        call_id: &[u8],
+        from_tag: &[u8],
+    ) -> String {
         let mut bytes = Vec::with_capacity(TOKEN_BYTES_MAX);
         bytes.push(keys.current.id);
         bytes.push(self.worker.0);
         bytes.extend(self.passage.to_be_bytes());
         bytes.push(self.branch);
-        write_end(&mut bytes, &self.caller);
-        write_end(&mut bytes, &self.callee);
+        write_end(&mut bytes, &self.caller, listeners);
+        write_end(&mut bytes, &self.callee, listeners);
         let mac = mac_of(&keys.current, &bytes, call_id, from_tag)
             .finalize()
             .into_bytes();
@@ -222,12 +228,13 @@ impl Token {
     }
 
     /// Opens `text` in a message of the dialog with these tags, and says which way that message travels: the token is bound to the tag
-    /// of the dialog's first From.
+    /// of the dialog's first From. A listener that is not among `listeners` any more is [`ListenerId::GONE`].
     ///
     /// # Errors
     /// [`TokenError`]: not ours, of a key that is gone, or not of this dialog.
     pub fn open(
         keys: &Keyring,
+        listeners: &ListenerTags,
         text: &[u8],
         call_id: &[u8],
         from_tag: &[u8],
@@ -240,7 +247,7 @@ impl Token {
             .ok_or(TokenError::Malformed)?;
         let mut rest = Reader(fields);
         let key_id = rest.u8()?;
-        let token = read_fields(&mut rest)?;
+        let token = read_fields(&mut rest, listeners)?;
         let key = keys.find(key_id).ok_or(TokenError::KeyExpired)?;
         let made_by = |tag| {
             mac_of(key, fields, call_id, tag)
@@ -264,7 +271,7 @@ impl Token {
         let mut buffer = [0u8; TOKEN_BYTES_MAX];
         let bytes = decode(text, &mut buffer).ok()?;
         let fields = bytes.get(1..bytes.len().checked_sub(MAC_BYTES)?)?;
-        read_fields(&mut Reader(fields))
+        read_fields(&mut Reader(fields), &ListenerTags::default())
             .ok()
             .map(|token| token.worker)
     }
@@ -304,7 +311,7 @@ const TAG_SESSION: u8 = 0;
 const TAG_HOP_V4: u8 = 1;
 const TAG_HOP_V6: u8 = 2;
 
-fn write_end(out: &mut Vec<u8>, end: &End) {
+fn write_end(out: &mut Vec<u8>, end: &End, listeners: &ListenerTags) {
     match *end {
         End::Session {
             worker,
@@ -312,7 +319,8 @@ fn write_end(out: &mut Vec<u8>, end: &End) {
             listener,
             key,
         } => {
-            out.extend([TAG_SESSION, worker.0, listener.0]);
+            out.extend([TAG_SESSION, worker.0]);
+            out.extend(listeners.tag(listener).to_be_bytes());
             out.extend(serial.to_be_bytes());
             out.extend(key.0.to_be_bytes());
         }
@@ -326,7 +334,8 @@ fn write_end(out: &mut Vec<u8>, end: &End) {
             } else {
                 TAG_HOP_V6
             };
-            out.extend([tag, transport_code(transport), listener.0]);
+            out.extend([tag, transport_code(transport)]);
+            out.extend(listeners.tag(listener).to_be_bytes());
             match peer.ip() {
                 IpAddr::V4(ip) => out.extend(ip.octets()),
                 IpAddr::V6(ip) => out.extend(ip.octets()),
@@ -336,13 +345,13 @@ fn write_end(out: &mut Vec<u8>, end: &End) {
     }
 }
 
-fn read_fields(rest: &mut Reader<'_>) -> Result<Token, TokenError> {
+fn read_fields(rest: &mut Reader<'_>, listeners: &ListenerTags) -> Result<Token, TokenError> {
     let token = Token {
         worker: WorkerId(rest.u8()?),
         passage: u32::from_be_bytes(rest.take()?),
         branch: rest.u8()?,
-        caller: read_end(rest)?,
-        callee: read_end(rest)?,
+        caller: read_end(rest, listeners)?,
+        callee: read_end(rest, listeners)?,
     };
     if rest.0.is_empty() {
         Ok(token)
@@ -351,18 +360,22 @@ fn read_fields(rest: &mut Reader<'_>) -> Result<Token, TokenError> {
     }
 }
 
-fn read_end(rest: &mut Reader<'_>) -> Result<End, TokenError> {
+fn read_end(rest: &mut Reader<'_>, listeners: &ListenerTags) -> Result<End, TokenError> {
+    let listener = |rest: &mut Reader<'_>| -> Result<ListenerId, TokenError> {
+        let tag = rest.take().map(u32::from_be_bytes)?;
+        Ok(listeners.find(tag))
+    };
     let tag = rest.u8()?;
     if tag == TAG_SESSION {
         return Ok(End::Session {
             worker: WorkerId(rest.u8()?),
-            listener: ListenerId(rest.u8()?),
+            listener: listener(rest)?,
             serial: u64::from_be_bytes(rest.take()?),
             key: SessionKey(u64::from_be_bytes(rest.take()?)),
         });
     }
     let transport = transport_from(rest.u8()?)?;
-    let listener = ListenerId(rest.u8()?);
+    let listener = listener(rest)?;
     let ip = match tag {
         TAG_HOP_V4 => IpAddr::from(rest.take::<4>()?),
         TAG_HOP_V6 => IpAddr::from(rest.take::<16>()?),

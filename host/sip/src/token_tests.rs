@@ -4,6 +4,10 @@ fn keys() -> Keyring {
     Keyring::new(Key::new(1, &[7; 32]))
 }
 
+fn listeners() -> ListenerTags {
+    ListenerTags::new(["web", "udp"])
+}
+
 fn token() -> Token {
     Token {
         worker: WorkerId(3),
@@ -32,6 +36,7 @@ fn open(
 ) -> Result<(Token, Direction), TokenError> {
     Token::open(
         keys,
+        &listeners(),
         text.as_bytes(),
         call_id.as_bytes(),
         from.as_bytes(),
@@ -41,7 +46,7 @@ fn open(
 
 #[test]
 fn the_from_tag_of_the_first_request_tells_the_direction() {
-    let text = token().seal(&keys(), b"call", b"alice");
+    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
     assert_eq!(
         open(&keys(), &text, "call", "alice", "bob"),
         Ok((token(), Direction::ToCallee))
@@ -55,7 +60,7 @@ fn the_from_tag_of_the_first_request_tells_the_direction() {
 
 #[test]
 fn a_token_serves_its_own_dialog_only() {
-    let text = token().seal(&keys(), b"call", b"alice");
+    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
     assert_eq!(
         open(&keys(), &text, "other", "alice", "bob"),
         Err(TokenError::Forged)
@@ -74,7 +79,7 @@ fn a_token_serves_its_own_dialog_only() {
 #[test]
 fn every_changed_byte_is_noticed() {
     let bytes = URL_SAFE_NO_PAD
-        .decode(token().seal(&keys(), b"call", b"alice"))
+        .decode(token().seal(&keys(), &listeners(), b"call", b"alice"))
         .unwrap();
     for at in 0..bytes.len() {
         let mut forged = bytes.clone();
@@ -92,7 +97,7 @@ fn every_changed_byte_is_noticed() {
 
 #[test]
 fn every_truncation_is_malformed_or_forged() {
-    let text = token().seal(&keys(), b"call", b"alice");
+    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
     for len in 0..text.len() {
         assert!(open(&keys(), &text[..len], "call", "alice", "bob").is_err());
     }
@@ -108,7 +113,7 @@ fn every_truncation_is_malformed_or_forged() {
 
 #[test]
 fn keys_rotate_with_overlap() {
-    let text = token().seal(&keys(), b"call", b"alice");
+    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
     let next = Key::new(2, &[8; 32]);
     let overlap = Keyring {
         current: next.clone(),
@@ -133,6 +138,19 @@ fn keys_rotate_with_overlap() {
 }
 
 #[test]
+fn listeners_change_places_and_go() {
+    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
+    let open = |names: &[&str]| {
+        let listeners = ListenerTags::new(names.iter().copied());
+        let opened = Token::open(&keys(), &listeners, text.as_bytes(), b"call", b"alice", b"");
+        let (token, _) = opened.unwrap();
+        (token.caller.listener(), token.callee.listener())
+    };
+    assert_eq!(open(&["new", "udp", "web"]), (ListenerId(2), ListenerId(1)));
+    assert_eq!(open(&["web"]), (ListenerId(0), ListenerId::GONE));
+}
+
+#[test]
 fn ipv6_and_every_transport_survive() {
     for transport in [
         Transport::Udp,
@@ -143,7 +161,7 @@ fn ipv6_and_every_transport_survive() {
     ] {
         let peer = "[2001:db8::7]:5061".parse().unwrap();
         let hop = End::Hop {
-            listener: ListenerId(9),
+            listener: ListenerId(1),
             transport,
             peer,
         };
@@ -152,7 +170,7 @@ fn ipv6_and_every_transport_survive() {
             callee: hop,
             ..token()
         };
-        let text = token.seal(&keys(), b"call", b"alice");
+        let text = token.seal(&keys(), &listeners(), b"call", b"alice");
         assert_eq!(
             open(&keys(), &text, "call", "alice", "").map(|(token, _)| token),
             Ok(token)
@@ -162,7 +180,7 @@ fn ipv6_and_every_transport_survive() {
 
 #[test]
 fn the_worker_is_read_without_a_key() {
-    let text = token().seal(&keys(), b"call", b"alice");
+    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
     assert_eq!(Token::worker_hint(text.as_bytes()), Some(WorkerId(3)));
     assert_eq!(Token::worker_hint(b"alice"), None);
     assert_eq!(Token::worker_hint(b""), None);

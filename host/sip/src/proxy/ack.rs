@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     flow::{Flow, Side},
-    message::{HeaderName, Message, MessageError},
+    message::{HeaderName, Message},
     token::End,
     transaction::invite_server,
 };
@@ -180,9 +180,9 @@ impl Proxy {
             let sealed = self.seal_ack(&mut message, dialog, number, &place);
             sealed.map(|()| place.to)
         });
-        match sealed {
-            Some(Ok(to)) => self.send(to, message.to_bytes()),
-            Some(Err(_)) | None => self.dropped(DropCause::StrayAck),
+        match sealed.flatten() {
+            Some(to) => self.send(to, message.to_bytes()),
+            None => self.dropped(DropCause::StrayAck),
         }
         if let Some(gate) = gate {
             self.gates.release_ack(gate);
@@ -190,25 +190,25 @@ impl Proxy {
         }
     }
 
+    /// `None` if it cannot be written, or its listener is gone.
     fn seal_ack(
         &mut self,
         ack: &mut Message,
         dialog: InDialog,
         number: u64,
         place: &Place,
-    ) -> Result<(), MessageError> {
+    ) -> Option<()> {
         let call = call_key(&self.chance, ack, dialog.direction, dialog.token.passage);
-        seal::set_routes(ack, &[])?;
-        ack.set(HeaderName::MaxForwards, next_max_forwards(ack).to_string())?;
-        self.rewrite_in_dialog(ack, call, dialog, None)?;
+        seal::set_routes(ack, &[]).ok()?;
+        ack.set(HeaderName::MaxForwards, next_max_forwards(ack).to_string())
+            .ok()?;
+        self.rewrite_in_dialog(ack, call, dialog, None).ok()?;
         let via = ViaBranch {
             worker: self.config.worker,
             number,
             loop_hash: 0,
         };
-        ack.prepend(
-            HeaderName::Via,
-            self.names.via(place.listener, place.transport, &via),
-        )
+        let via = self.names.via(place.listener, place.transport, &via)?;
+        ack.prepend(HeaderName::Via, via).ok()
     }
 }

@@ -163,14 +163,12 @@ impl Proxy {
         };
         self.by_destination.remove(&branch.candidate.place.to, id);
         self.by_destination.insert(place.to, id);
+        let via = self.names.via(place.listener, Transport::Udp, &branch.via);
         branch.candidate.place = place;
-        let via = self
-            .names
-            .via(branch.candidate.place.listener, Transport::Udp, &branch.via);
-        if Arc::make_mut(&mut branch.request)
-            .replace_first_value(HeaderName::Via, via)
-            .is_err()
-        {
+        let replaced = via.map(|via| {
+            Arc::make_mut(&mut branch.request).replace_first_value(HeaderName::Via, via)
+        });
+        if !matches!(replaced, Some(Ok(()))) {
             return false;
         }
         branch.bytes = branch.request.to_bytes();

@@ -7,7 +7,7 @@ use super::{
     via::ViaBranch,
 };
 use crate::{
-    flow::{ListenerId, Transport},
+    flow::{ListenerId, ListenerTags, Transport},
     header::Via,
     message::{HeaderName, Message},
     registrar::Aor,
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Names {
     listeners: Vec<Own>,
+    tags: ListenerTags,
     domains: Vec<Domain>,
 }
 
@@ -55,42 +56,44 @@ impl Names {
         let domains = config.domains.iter().map(domain).collect();
         Self {
             listeners: config.listeners.iter().map(Own::new).collect(),
+            tags: ListenerTags::new(config.listeners.iter().map(|each| each.name.as_str())),
             domains,
         }
     }
 
-    /// The value of our Via for what leaves by `listener`; over `transport`, which may be another than the listener's own.
+    /// What flow tokens call the listeners.
+    pub(super) fn tags(&self) -> &ListenerTags {
+        &self.tags
+    }
+
+    /// The value of our Via for what leaves by `listener`; over `transport`, which may be another than the listener's own. `None` if
+    /// the listener is gone.
     pub(super) fn via(
         &self,
         listener: ListenerId,
         transport: Transport,
         branch: &ViaBranch,
-    ) -> String {
-        let Some(own) = self.listeners.get(usize::from(listener.0)) else {
-            return String::new();
-        };
+    ) -> Option<String> {
+        let own = self.listeners.get(usize::from(listener.0))?;
         if own.transport == transport {
             let mut via =
                 String::with_capacity(own.via_head.len() + ViaBranch::LEN + own.via_tail.len());
             via.push_str(&own.via_head);
             branch.push_to(&mut via);
             via.push_str(own.via_tail);
-            return via;
+            return Some(via);
         }
-        format!(
+        Some(format!(
             "SIP/2.0/{} {};branch={branch}",
             via_transport(transport),
             own.host_port()
-        )
+        ))
     }
 
-    /// The value of our Record-Route towards whoever reaches us at `listener`.
-    pub(super) fn record_route(&self, listener: ListenerId, token: &str) -> String {
-        let tail = self
-            .listeners
-            .get(usize::from(listener.0))
-            .map_or("", |own| own.route_tail.as_str());
-        format!("<sip:{token}{tail}")
+    /// The value of our Record-Route towards whoever reaches us at `listener`; `None` if that is gone.
+    pub(super) fn record_route(&self, listener: ListenerId, token: &str) -> Option<String> {
+        let own = self.listeners.get(usize::from(listener.0))?;
+        Some(format!("<sip:{token}{}", own.route_tail))
     }
 
     /// Does the URI point at one of our listeners? Without a port, the host alone decides.
@@ -267,17 +270,18 @@ mod tests {
             loop_hash: 3,
         };
         assert_eq!(
-            names.via(ListenerId(1), Transport::Udp, &branch),
-            "SIP/2.0/UDP [2001:db8::1]:5060;branch=z9hG4bKhs01000000000000000200000003;rport"
+            names.via(ListenerId(1), Transport::Udp, &branch).as_deref(),
+            Some("SIP/2.0/UDP [2001:db8::1]:5060;branch=z9hG4bKhs01000000000000000200000003;rport")
         );
         assert_eq!(
-            names.via(ListenerId(1), Transport::Tcp, &branch),
-            "SIP/2.0/TCP [2001:db8::1]:5060;branch=z9hG4bKhs01000000000000000200000003"
+            names.via(ListenerId(1), Transport::Tcp, &branch).as_deref(),
+            Some("SIP/2.0/TCP [2001:db8::1]:5060;branch=z9hG4bKhs01000000000000000200000003")
         );
         assert_eq!(
-            names.record_route(ListenerId(0), "T"),
-            "<sip:T@proxy.example.com:443;transport=ws;lr>"
+            names.record_route(ListenerId(0), "T").as_deref(),
+            Some("<sip:T@proxy.example.com:443;transport=ws;lr>")
         );
+        assert_eq!(names.via(ListenerId::GONE, Transport::Udp, &branch), None);
         let ours = |text| names.is_ours(&SipUri::from_text(text).unwrap());
         assert!(ours("sip:PROXY.example.com") && ours("sip:x@[2001:DB8:0::1]:5060;lr"));
         assert!(!ours("sip:proxy.example.com:5060") && !ours("sip:example.com"));

@@ -44,6 +44,7 @@ impl Proxy {
         let (call_id, from_tag) = (bytes(request.call_id()), bytes(request.from_tag()));
         let opened = Token::open(
             &self.config.keys,
+            self.names.tags(),
             token.as_bytes(),
             &call_id,
             &from_tag,

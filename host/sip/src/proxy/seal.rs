@@ -65,6 +65,9 @@ impl Proxy {
         branch.rewritten = rewritten;
         let place = &branch.candidate.place;
         let via = self.names.via(place.listener, place.transport, &branch.via);
+        // RFC 5626 §5.3.1: a token may remember a listener that the configuration has no more.
+        let gone = || Failure::own(430, Cause::Unreachable, "its listener is gone");
+        let via = via.ok_or_else(gone)?;
         request.prepend(HeaderName::Via, via).map_err(too_large)?;
         branch.request = Arc::new(request);
         branch.bytes = branch.request.to_bytes();
@@ -86,11 +89,13 @@ impl Proxy {
             callee: branch.candidate.place.end,
         };
         let bytes = |text: Option<&'_ str>| text.unwrap_or_default().as_bytes().to_vec();
-        let token = token.seal(&self.config.keys, &bytes(call_id), &bytes(from_tag));
+        let (keys, tags) = (&self.config.keys, self.names.tags());
+        let token = token.seal(keys, tags, &bytes(call_id), &bytes(from_tag));
         let (here, there) = (tx.flow.listener, branch.candidate.place.listener);
-        let mut routes = vec![self.names.record_route(here, &token)];
+        let mut routes = Vec::with_capacity(2);
+        routes.extend(self.names.record_route(here, &token));
         if here != there {
-            routes.push(self.names.record_route(there, &token));
+            routes.extend(self.names.record_route(there, &token));
         }
         routes
     }
@@ -195,6 +200,7 @@ impl Proxy {
                     return Ok(());
                 };
                 let via = self.names.via(tcp.listener, Transport::Tcp, &branch.via);
+                let Some(via) = via else { return Ok(()) };
                 let request = Arc::make_mut(&mut branch.request);
                 let replaced = request.replace_first_value(HeaderName::Via, via);
                 replaced.map_err(|error| Failure::own(500, Cause::Refused, error.to_string()))?;

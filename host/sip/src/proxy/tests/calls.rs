@@ -265,6 +265,29 @@ fn a_token_outlives_a_restart() {
     );
 }
 
+#[test]
+fn a_token_outlives_a_change_of_the_listeners() {
+    let (caller, _) = call_out(&mut net());
+    let bye = |config: ProxyConfig| {
+        let mut net = net_with(config);
+        let fields = format!("{DIALOG}{caller}");
+        let bye = request(Peer::Web(1), "BYE", "sip:100@h", "y", &fields, "");
+        net.receive(Peer::Web(1), bye);
+        net.next()
+    };
+    let mut turned = config();
+    turned.listeners.reverse();
+    turned.upstreams[0].listener = ListenerId(0);
+    let (to, sent) = bye(turned);
+    assert_eq!(to, Peer::Pbx);
+    assert!(field(&sent, HeaderName::Via).starts_with("SIP/2.0/UDP 192.0.2.1:5060;"));
+
+    let mut without = config();
+    without.listeners.truncate(1);
+    let (to, answer) = bye(without);
+    assert_eq!((to, answer.status()), (Peer::Web(1), Some(430)));
+}
+
 /// Nobody answers an ACK, so nobody stops whoever sends too many.
 #[test]
 fn acks_that_wait_are_limited() {
