@@ -1,6 +1,6 @@
 //! What holds in every network, whatever was lost, late, twice or torn: checked once it is at rest.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use hookswitch_sip::proxy::{
     Gauges,
@@ -20,9 +20,11 @@ const SENT_PER_REQUEST_MAX: u64 = 150;
 pub struct Excuses {
     /// When it lost its memory.
     pub restarts: Vec<Duration>,
-    /// It gives up on a branch that says nothing for so long, and without a CANCEL, since none may be sent (RFC 3261 §9.1): a 2xx that
-    /// comes from there after all may come after the failure, or be lost.
-    pub gives_up: Option<Duration>,
+    /// It gives up on a branch that says nothing for so long after its INVITE, and without a CANCEL, since none may be sent (RFC 3261
+    /// §9.1): a 2xx that comes from there after all may come after the failure.
+    pub first_response: Option<Duration>,
+    /// The same, from when the stage of that branch began.
+    pub no_answer: Option<Duration>,
 }
 
 /// Every broken invariant of a network at rest, in words.
@@ -40,8 +42,10 @@ pub fn broken(world: &World, excuses: &Excuses) -> Vec<String> {
     broken
 }
 
-/// A packet and its answer are under way for so long at most.
-const UNDER_WAY_MAX: Duration = Duration::from_millis(300);
+/// A message takes so long at most from one worker of the proxy to another.
+const BETWEEN_WORKERS_MAX: Duration = Duration::from_millis(3);
+/// A 2xx is sent again for so long if no ACK comes (RFC 3261 §13.3.1.4).
+const REPEATED_MAX: Duration = Duration::from_secs(32);
 
 struct Network<'a> {
     world: &'a World,
@@ -56,8 +60,8 @@ impl Network<'_> {
             .flat_map(|agent| agent.clients.iter().map(move |client| (agent, client)))
     }
 
-    fn restarted_since(&self, when: Duration) -> bool {
-        self.excuses.restarts.iter().any(|at| *at >= when)
+    fn restarted_in(&self, time: &RangeInclusive<Duration>) -> bool {
+        self.excuses.restarts.iter().any(|at| time.contains(at))
     }
 
     /// No agent got what was not for it.
@@ -104,41 +108,43 @@ impl Network<'_> {
         self.requests().filter_map(ends).collect()
     }
 
-    /// Did this callee say nothing for longer than the proxy waits? What a datagram agent said may have been lost.
-    fn was_silent(&self, callee: &Agent, server: &Server) -> bool {
-        let Some(limit) = self.excuses.gives_up else {
+    /// Had this callee said nothing that reached the proxy when that gave up on it?
+    fn was_given_up(&self, client: &Client, server: &Server) -> bool {
+        let Some(invite) = self.world.invites.get(&server.request.branch()) else {
             return false;
         };
-        // The proxy counts from when it sent the request, and until it has the response.
-        let in_time = |at: Duration| at + UNDER_WAY_MAX < server.since + limit;
-        callee.kind == Kind::Udp || !server.rang_at.is_some_and(in_time)
+        let late = |since: Duration, limit: Option<Duration>| {
+            let in_time =
+                |at: Duration| limit.is_none_or(|limit| at + BETWEEN_WORKERS_MAX < since + limit);
+            limit.is_some() && !invite.heard_at.is_some_and(in_time)
+        };
+        // No stage begins before the call.
+        late(invite.sent_at, self.excuses.first_response)
+            || late(client.since, self.excuses.no_answer)
     }
 
     /// Beside one failure the client heard 2xx of such callees, and nothing else.
     fn silence_answered_late(&self, client: &Client) -> bool {
         let from_silence = |tag: &String| {
             let mut accepted = self.accepted();
-            accepted
-                .any(|(agent, server)| server.to_tag() == *tag && self.was_silent(agent, server))
+            accepted.any(|(_, server)| server.to_tag() == *tag && self.was_given_up(client, server))
         };
         let (accepted, failed): (Vec<_>, Vec<_>) =
             client.finals.iter().partition(|(status, _)| *status < 300);
         failed.len() == 1 && accepted.iter().all(|(_, tag)| from_silence(tag))
     }
 
-    /// The packets of a datagram agent may be lost, and what the proxy knew is lost with it; else the proxy itself names the cause.
+    /// The proxy names the cause, or lost its memory meanwhile, or the client's datagrams were lost after a connection was.
     fn may_time_out(&self, agent: &Agent, client: &Client) -> bool {
         let named = self.world.ended.iter().any(|(_, ended)| {
             let of_this = ended.call_id == client.request.header("Call-ID")
                 && ended.method == client.request.method();
             of_this && matches!(ended.cause, Cause::Timeout | Cause::Discarded)
         });
-        let udp = agent.kind == Kind::Udp;
-        let torn = |other: &Agent| other.lost_at.iter().any(|at| *at >= client.since);
-        let is_cancel = client.request.method() == "CANCEL";
-        named
-            || self.restarted_since(client.since)
-            || (udp && (is_cancel || self.world.agents.iter().any(torn)))
+        let life = client.since..=client.timed_out_at.unwrap_or(client.since);
+        let is_torn = |other: &Agent| other.lost_at.iter().any(|at| life.contains(at));
+        let is_udp = agent.kind == Kind::Udp;
+        named || self.restarted_in(&life) || (is_udp && self.world.agents.iter().any(is_torn))
     }
 
     /// In each life of the proxy, as many ends as requests that arrived; in a life that was cut short, at most.
@@ -189,8 +195,7 @@ impl Network<'_> {
                 continue;
             };
             let heard = client.finals.iter().any(|(_, heard)| *heard == tag);
-            let gave_up = self.was_silent(agent, server);
-            if !heard && !gave_up && !self.way_was_gone(agent, caller, server.since) {
+            if !heard && !self.way_was_gone((agent, server), (caller, client)) {
                 lost.push(told(
                     caller,
                     client,
@@ -209,7 +214,7 @@ impl Network<'_> {
         {
             if let Some((caller, client)) = self.caller_of(server)
                 && matches!(client.end, Some(ClientEnd::Final(200..300)))
-                && !self.way_was_gone(agent, caller, server.since)
+                && !self.way_was_gone((agent, server), (caller, client))
             {
                 lost.push(told(
                     caller,
@@ -246,16 +251,12 @@ impl Network<'_> {
         })
     }
 
-    fn way_was_gone(&self, callee: &Agent, caller: &Agent, since: Duration) -> bool {
-        let lost = |agent: &Agent| {
-            agent
-                .lost_at
-                .iter()
-                .any(|at| *at >= since.saturating_sub(Duration::from_secs(1)))
-        };
-        lost(callee)
-            || lost(caller)
-            || self.restarted_since(since.saturating_sub(Duration::from_secs(1)))
+    /// Between the call and the last time that its 2xx was sent.
+    fn way_was_gone(&self, callee: (&Agent, &Server), caller: (&Agent, &Client)) -> bool {
+        let answered = callee.1.answered_at.unwrap_or(callee.1.since);
+        let life = caller.1.since..=answered + REPEATED_MAX;
+        let is_torn = |agent: &Agent| agent.lost_at.iter().any(|at| life.contains(at));
+        is_torn(callee.0) || is_torn(caller.0) || self.restarted_in(&life)
     }
 
     fn requests_reach_whom_they_are_for(&self) -> Vec<String> {

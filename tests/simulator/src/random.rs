@@ -97,11 +97,8 @@ impl Life {
         let config = configuration(&mut rng);
         let excuses = Excuses {
             restarts: Vec::new(),
-            gives_up: [config.timers.first_response, config.timers.no_answer]
-                .into_iter()
-                .flatten()
-                .filter(|time| *time < LIFE)
-                .min(),
+            first_response: config.timers.first_response,
+            no_answer: config.timers.no_answer,
         };
         let mut world = World::new(config, seed);
         if ladder == Picture::Blank {

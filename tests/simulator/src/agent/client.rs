@@ -27,6 +27,8 @@ pub struct Client {
     pub end: Option<ClientEnd>,
     /// When it began.
     pub since: Duration,
+    /// When it had waited for too long.
+    pub timed_out_at: Option<Duration>,
     /// Every final response that was passed up, with its To tag.
     pub finals: Vec<(u16, String)>,
     /// The last provisional status.
@@ -230,6 +232,7 @@ impl Agent {
             branch,
             end: None,
             since: now,
+            timed_out_at: None,
             finals: Vec::new(),
             provisional: None,
             cancelled_at: None,
@@ -359,6 +362,7 @@ impl Agent {
                 client.give_up_at = None;
                 client.retransmit_at = None;
                 client.end.get_or_insert(ClientEnd::Timeout);
+                client.timed_out_at = Some(now);
             }
             if now >= client.since + GIVE_UP {
                 client.retransmit_at = None;

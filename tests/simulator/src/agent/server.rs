@@ -15,8 +15,8 @@ pub struct Server {
     pub request: Msg,
     /// What was answered finally.
     pub answered: Option<u16>,
-    /// When it first said that it rings.
-    pub rang_at: Option<Duration>,
+    /// When.
+    pub answered_at: Option<Duration>,
     /// An ACK came for that answer.
     pub acknowledged: bool,
     /// It was accepted, and a BYE ended the dialog before the ACK came.
@@ -112,7 +112,7 @@ impl Agent {
         self.servers.push(Server {
             request,
             answered: None,
-            rang_at: None,
+            answered_at: None,
             acknowledged: false,
             ended_early: false,
             cancelled: false,
@@ -265,11 +265,9 @@ impl Agent {
         let repeated =
             invite && answer.status >= 200 && (answer.status < 300 || self.kind == Kind::Udp);
         let server = &mut self.servers[server];
-        if (101..200).contains(&answer.status) {
-            server.rang_at.get_or_insert(now);
-        }
         if answer.status >= 200 {
             server.answered.get_or_insert(answer.status);
+            server.answered_at.get_or_insert(now);
             if invite && answer.status >= 300 {
                 let call = (request.header("Call-ID").to_owned(), tag.clone());
                 let mut of_call = self

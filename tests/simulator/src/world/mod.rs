@@ -96,6 +96,15 @@ enum Event {
     },
 }
 
+/// An INVITE that the proxy sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Invite {
+    /// When it left, the first time.
+    pub sent_at: Duration,
+    /// When the first response to it reached the proxy.
+    pub heard_at: Option<Duration>,
+}
+
 /// Everything that there is.
 #[derive(Debug)]
 pub struct World {
@@ -119,6 +128,8 @@ pub struct World {
     pub ended: Vec<(u32, Ended)>,
     /// Requests but ACK that reached the proxy: its life then, Call-ID, method, branch.
     pub arrived: BTreeSet<(u32, String, String, String)>,
+    /// INVITEs of the proxy, by the branch in their Via.
+    pub invites: BTreeMap<String, Invite>,
     /// What the proxy dropped.
     pub dropped: BTreeMap<&'static str, u32>,
     /// Messages that the proxy sent.
@@ -155,6 +166,7 @@ impl World {
             doomed: Vec::new(),
             ended: Vec::new(),
             arrived: BTreeSet::new(),
+            invites: BTreeMap::new(),
             dropped: BTreeMap::new(),
             sent: 0,
             rng,

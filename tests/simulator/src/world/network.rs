@@ -11,10 +11,11 @@ use hookswitch_sip::{
     proxy::io::{DropCause, Input},
 };
 
-use super::{Event, World};
+use super::{Event, Invite, World};
 use crate::{
     agent::{Hop, Kind},
     node::WORKERS,
+    wire::Msg,
 };
 
 impl World {
@@ -37,6 +38,7 @@ impl World {
         match Message::parse(bytes, &Limits::default()) {
             Ok(message) => {
                 self.note_arrival(&message);
+                self.note_response(&message);
                 let (arrival, here) = match flow.id {
                     FlowId::Connection { worker, .. } => (Arrival::Client(worker), worker),
                     FlowId::Datagram { .. } => (Arrival::Shared, WorkerId(0)),
@@ -77,6 +79,24 @@ impl World {
         }
     }
 
+    fn note_response(&mut self, message: &Message) {
+        let branch = message.top_via().and_then(|via| via.branch());
+        if message.status().is_some()
+            && let Some(invite) = branch.and_then(|branch| self.invites.get_mut(branch))
+        {
+            invite.heard_at.get_or_insert(self.now);
+        }
+    }
+
+    fn note_invite(&mut self, bytes: &[u8]) {
+        if let Some(invite) = Msg::parse(bytes).filter(|msg| msg.start.starts_with("INVITE ")) {
+            self.invites.entry(invite.branch()).or_insert(Invite {
+                sent_at: self.now,
+                heard_at: None,
+            });
+        }
+    }
+
     /// Bytes of the proxy on their way.
     pub(super) fn deliver(&mut self, worker: usize, to: Destination, bytes: Bytes) {
         let flow = match to {
@@ -99,6 +119,7 @@ impl World {
 
     pub(super) fn send_to(&mut self, flow: &Arc<Flow>, bytes: Bytes) {
         self.sent += 1;
+        self.note_invite(&bytes);
         let (agent, serial) = match flow.id {
             FlowId::Connection { serial, .. } => (
                 self.serials.iter().position(|s| *s == Some(serial)),
