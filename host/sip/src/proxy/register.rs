@@ -61,6 +61,7 @@ impl Proxy {
             [Contact::Star] if request.number::<u32>(HeaderName::Expires) == Some(0) => {
                 RegisterUpdate::RemoveAll { call_id, cseq }
             }
+            [Contact::Star] => return Err(bad("Wildcard Contact Without Expires 0")),
             _ => {
                 let contacts = contacts.iter().map(|contact| match contact {
                     Contact::Star => Err(bad("Wildcard Contact With Others")),

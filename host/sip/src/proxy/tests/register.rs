@@ -54,16 +54,22 @@ fn what_the_registrar_refuses() {
         (brief.status(), field(&brief, HeaderName::MinExpires)),
         (Some(423), "60".to_owned())
     );
-    for (cseq, fields) in [
-        (2, "Contact: *\n"),
-        (3, "Contact: *, <sip:b@y.invalid>\nExpires: 0\n"),
-        (4, "Contact: <tel:+49>\n"),
-        (5, "Contact: <sip:b@y.invalid\n"),
+    for (cseq, fields, reason) in [
+        (2, "Contact: *\n", "Wildcard Contact Without Expires 0"),
+        (
+            3,
+            "Contact: *, <sip:b@y.invalid>\nExpires: 0\n",
+            "Wildcard Contact With Others",
+        ),
+        (4, "Contact: <tel:+49>\n", "Contact Must Be A SIP URI"),
+        (5, "Contact: <sip:b@y.invalid\n", "Malformed Contact"),
     ] {
-        assert_eq!(
-            answer(&mut net, fields, cseq).status(),
-            Some(400),
-            "{fields}"
+        let refused = answer(&mut net, fields, cseq);
+        assert_eq!(refused.status(), Some(400), "{fields}");
+        let start = text(&refused.to_bytes());
+        assert!(
+            start.starts_with(&format!("SIP/2.0 400 {reason}\r\n")),
+            "{start}"
         );
     }
     assert_eq!(
