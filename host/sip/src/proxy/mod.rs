@@ -13,7 +13,7 @@
 //!
 //! **What holds it together.** A `ServerTx` and its `Branch`es live in two maps and name each other by id; each asks at most one thing
 //! at a time, and the ask knows who waits for it, so an answer that nobody waits for is nobody's. A transaction that is over keeps its
-//! branches until they have nothing more to say. Calls have a record only while there is something to remember (`dialog`).
+//! branches until they have nothing more to say. Calls have a record only while there is something to remember (`calls`).
 
 pub mod config;
 pub mod io;

@@ -139,7 +139,7 @@ impl Names {
         self.domains.iter().any(|domain| domain.host.is(uri.host))
     }
 
-    /// Empty where all domains are one.
+    /// The domain that `uri` names; the first for an address of ours, none for another host. Empty where all domains are one.
     fn domain_of(&self, uri: &SipUri<'_>) -> Option<&str> {
         let Some(first) = self.domains.first() else {
             return Some("");
