@@ -34,6 +34,7 @@ pub(crate) fn of(
         timers: timers(&config.timers),
         limits: ProxyLimits {
             transactions_max: length(config.limits.transactions_max),
+            in_dialog_reserve_max: length(config.limits.transactions_max) / 4,
             calls_max: length(config.limits.calls_max),
             ..ProxyLimits::default()
         },

@@ -151,6 +151,8 @@ impl Default for ProxyTimers {
 pub struct ProxyLimits {
     /// Server transactions; 503 beyond.
     pub transactions_max: usize,
+    /// Beyond those, so many for requests of dialogs alone: calls must end while none may begin.
+    pub in_dialog_reserve_max: usize,
     /// Records of calls; a call beyond goes on without attributes.
     pub calls_max: usize,
     /// Branches of one request over all stages.
@@ -169,6 +171,7 @@ impl Default for ProxyLimits {
     fn default() -> Self {
         Self {
             transactions_max: 100_000,
+            in_dialog_reserve_max: 25_000,
             calls_max: 100_000,
             branches_max: 32,
             queued_max: 32,

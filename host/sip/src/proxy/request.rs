@@ -48,6 +48,15 @@ impl Kind {
     }
 }
 
+/// For whom there is room among the transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    All,
+    /// For a request of a dialog alone.
+    InDialog,
+    Nobody,
+}
+
 /// What the checks came to.
 pub(super) enum Checked {
     /// Goes on, in a dialog or not.
@@ -130,9 +139,9 @@ impl Proxy {
     ) {
         let reply_to = reply_to(&request, &flow);
         stamp_via(&mut request, flow.peer);
-        if self.servers.len() >= self.config.limits.transactions_max {
-            let reply = self.unavailable(Cause::Overload).detail("transactions_max");
-            return self.reply_stateless(&flow, &request, reply_to, &reply);
+        let room = self.room(&request);
+        if room == Room::Nobody {
+            return self.reply_full(&flow, &request, reply_to);
         }
         let loop_hash = self.loop_hash(&request, &flow);
         let checked = self.check(&mut request, &flow, loop_hash);
@@ -140,6 +149,9 @@ impl Proxy {
             Checked::Request(dialog) => *dialog,
             Checked::Reply(_) => None,
         };
+        if room == Room::InDialog && dialog.is_none() {
+            return self.reply_full(&flow, &request, reply_to);
+        }
         let drawn = self.chance.draw();
         let passage = dialog.map_or((drawn >> 32) as u32, |dialog| dialog.token.passage);
         let direction = dialog.map_or(Direction::ToCallee, |dialog| dialog.direction);
@@ -194,6 +206,24 @@ impl Proxy {
             Checked::Request(None) => self.ask_request(id),
             Checked::Request(Some(dialog)) => self.enter_gate(id, dialog.direction),
         }
+    }
+
+    /// A To tag is a hint only: whether a request is in a dialog is for its token to say.
+    fn room(&self, request: &Message) -> Room {
+        let limits = &self.config.limits;
+        let beyond = self.servers.len().checked_sub(limits.transactions_max);
+        match beyond {
+            None => Room::All,
+            Some(beyond) if beyond < limits.in_dialog_reserve_max && request.to_tag().is_some() => {
+                Room::InDialog
+            }
+            Some(_) => Room::Nobody,
+        }
+    }
+
+    fn reply_full(&mut self, flow: &Arc<Flow>, request: &Message, to: Destination) {
+        let reply = self.unavailable(Cause::Overload).detail("transactions_max");
+        self.reply_stateless(flow, request, to, &reply);
     }
 
     /// RFC 3261 §16.3 and §16.4.
