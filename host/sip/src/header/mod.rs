@@ -5,14 +5,14 @@
 mod cseq;
 mod name_addr;
 mod params;
-mod reason;
+mod token_params;
 mod via;
 
 pub use self::{
     cseq::CSeq,
     name_addr::{Contact, NameAddr},
     params::{Params, unquote},
-    reason::{Reason, TokenParams},
+    token_params::TokenParams,
     via::{SentBy, Via},
 };
 

@@ -1,7 +1,5 @@
 //! Via (RFC 3261 §20.42, RFC 3581).
 
-use std::net::IpAddr;
-
 use super::{
     ViewError,
     params::{Params, split_once, trim},
@@ -64,36 +62,12 @@ impl<'a> Via<'a> {
             .filter(|branch| !branch.is_empty())
     }
 
-    /// The address that the request came from, set by its receiver.
-    #[must_use]
-    pub fn received(&self) -> Option<IpAddr> {
-        let address = self.params.get("received")?;
-        // Some write IPv6 with brackets, though the grammar has none here.
-        address
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse()
-            .ok()
-    }
-
     /// RFC 3581: `None` if not there, `Some(None)` if asked for, `Some(Some(port))` if answered.
     #[must_use]
     pub fn rport(&self) -> Option<Option<u16>> {
         self.params
             .find("rport")
             .map(|port| port.and_then(|port| port.parse().ok()))
-    }
-
-    /// Multicast address.
-    #[must_use]
-    pub fn maddr(&self) -> Option<&'a str> {
-        self.params.get("maddr")
-    }
-
-    /// Of multicast.
-    #[must_use]
-    pub fn ttl(&self) -> Option<u8> {
-        self.params.get("ttl")?.parse().ok()
     }
 }
 
@@ -119,10 +93,7 @@ mod tests {
             (via.transport, via.sent_by.port, via.branch()),
             ("UDP", Some(5060), Some("z9hG4bKa"))
         );
-        assert_eq!(
-            (via.rport(), via.received()),
-            (Some(None), Some([192, 0, 2, 9].into()))
-        );
+        assert_eq!(via.rport(), Some(None));
         let via = Via::parse(
             b"SIP  / 2.0\r\n / WSS \t [2001:db8::1] : 7 ;rport=9 ; BRANCH = x;maddr=h;ttl=3",
         )
@@ -135,7 +106,6 @@ mod tests {
             (via.sent_by.port, via.rport(), via.branch()),
             (Some(7), Some(Some(9)), Some("x"))
         );
-        assert_eq!((via.maddr(), via.ttl()), (Some("h"), Some(3)));
         assert_eq!(
             Via::parse(b"SIP/2.0/WS df7jal23ls0d.invalid")
                 .unwrap()

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{
     HeaderName, Line, Message, Name, Source, Span, StartLine, State, build,
+    parse::NAME_BYTES_MAX,
     text::{Split, is_token, trim},
 };
 use crate::uri::Uri;
@@ -12,8 +13,6 @@ use crate::uri::Uri;
 const EDITS_BYTES_MAX: usize = 1024 * 1024;
 /// Room made at the first edit: what a proxy adds to a message it forwards.
 const EDITS_BYTES_FIRST: usize = 512;
-/// Longest name of a header field.
-const NAME_BYTES_MAX: usize = 128;
 
 /// Why an edit was refused; the message is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

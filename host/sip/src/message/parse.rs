@@ -10,7 +10,7 @@ use super::{
 use crate::{limits::Limits, uri::Uri};
 
 /// Longest name of a header field.
-const NAME_BYTES_MAX: usize = 128;
+pub(super) const NAME_BYTES_MAX: usize = 128;
 
 /// Compares without case (RFC 3261 §7.1).
 const VERSION: &[u8] = b"SIP/2.0";

@@ -1,17 +1,14 @@
 //! URIs (RFC 3261 §19.1, RFC 3966, RFC 8141): views that leave the text as it is.
 //!
-//! Only sip and sips are taken apart; every other absolute URI is a scheme and the rest. Escapes are kept, and resolved where two
-//! URIs are compared.
+//! Only sip and sips are taken apart; every other absolute URI is a scheme and the rest. Escapes are kept, and resolved
+//! where a user is looked up.
 
-mod compare;
+mod escape;
 pub(crate) mod host;
 
 use std::fmt;
 
-pub use self::{
-    compare::{address_of_record, equivalent, unescape},
-    host::Host,
-};
+pub use self::{escape::unescape, host::Host};
 use crate::{header::Params, message::text::cut};
 
 /// Not a URI; says which part is wrong.

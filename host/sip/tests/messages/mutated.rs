@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hookswitch_sip::{
     framing::{Frame, StreamFramer, datagram},
-    header::{CSeq, Contact, NameAddr, Reason, TokenParams, Via, unquote},
+    header::{CSeq, Contact, NameAddr, TokenParams, Via, unquote},
     limits::Limits,
     message::{
         Fault, HeaderName,
@@ -11,7 +11,7 @@ use hookswitch_sip::{
         Message,
     },
     redact::redact,
-    uri::{Uri, address_of_record, equivalent, unescape},
+    uri::unescape,
 };
 
 use super::{
@@ -197,19 +197,9 @@ fn read_all(message: &Message) {
 }
 
 fn read_value(value: &[u8]) {
-    let _ = (
-        CSeq::parse(value),
-        Reason::parse(value),
-        Contact::parse(value),
-    );
+    let _ = (CSeq::parse(value), Contact::parse(value));
     if let Ok(via) = Via::parse(value) {
-        let _ = (
-            via.branch(),
-            via.received(),
-            via.rport(),
-            via.ttl(),
-            via.maddr(),
-        );
+        let _ = (via.branch(), via.rport());
     }
     if let Ok(value) = TokenParams::parse(value) {
         value
@@ -226,14 +216,7 @@ fn read_value(value: &[u8]) {
             address.instance(),
             address.reg_id(),
         );
-        let uri = address.parsed_uri().unwrap();
-        assert!(equivalent(&uri, &uri), "{}", address.uri);
+        address.parsed_uri().unwrap();
         let _ = unescape(address.uri);
-        if let Some(aor) = address_of_record(&uri) {
-            // Canonical: what was made canonical once stays as it is.
-            let again =
-                Uri::parse(&aor).unwrap_or_else(|error| panic!("{}: {aor}: {error}", address.uri));
-            assert_eq!(address_of_record(&again).as_deref(), Some(&*aor));
-        }
     }
 }
