@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    hash::RandomState,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
@@ -80,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) capture: Option<Capture>,
     pub(crate) started: Instant,
+    /// Keys the placement of messages.
+    pub(crate) placement: RandomState,
     /// A worker has lost a task that it cannot do without.
     pub(crate) is_broken: AtomicBool,
     pub(crate) mailboxes: Vec<mpsc::Sender<Mail>>,
@@ -140,6 +143,7 @@ impl Server {
             metrics: Metrics::new(config.workers),
             capture,
             started: Instant::now(),
+            placement: RandomState::new(),
             is_broken: AtomicBool::new(false),
             mailboxes,
             config,

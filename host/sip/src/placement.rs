@@ -4,7 +4,7 @@
 //! names, a request of a dialog to the one that its flow token names, and a new request either stays (a browser's) or is placed by
 //! its Call-ID, so that retransmissions, CANCEL and ACK meet their INVITE. Nothing is verified here: a forged hint costs a hop.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use crate::{
     flow::WorkerId,
@@ -24,9 +24,15 @@ pub enum Arrival {
     Shared,
 }
 
-/// The worker that `message` belongs to, of `workers` (at least one).
+/// The worker that `message` belongs to, of `workers` (at least one). Whoever knows `keyed` can choose a worker by a Call-ID, so it
+/// has a secret key, the same for all workers of a process.
 #[must_use]
-pub fn owner(message: &Message, arrival: Arrival, workers: u8) -> WorkerId {
+pub fn owner(
+    message: &Message,
+    arrival: Arrival,
+    workers: u8,
+    keyed: &impl BuildHasher,
+) -> WorkerId {
     if workers <= 1 {
         return WorkerId(0);
     }
@@ -37,7 +43,7 @@ pub fn owner(message: &Message, arrival: Arrival, workers: u8) -> WorkerId {
     };
     let WorkerId(worker) = hint.unwrap_or_else(|| match arrival {
         Arrival::Client(worker) => worker,
-        Arrival::Shared => by_call_id(message, workers),
+        Arrival::Shared => by_call_id(message, workers, keyed),
     });
     // Tokens and branches may be older than a restart with fewer workers.
     WorkerId(worker.checked_rem(workers).unwrap_or(0))
@@ -64,15 +70,16 @@ fn user_hint(uri: &str) -> Option<WorkerId> {
     Token::worker_hint(SipUri::from_text(uri)?.user?.as_bytes())
 }
 
-fn by_call_id(message: &Message, workers: u8) -> WorkerId {
-    let mut hasher = DefaultHasher::new();
-    message.call_id().unwrap_or_default().hash(&mut hasher);
-    let place = hasher.finish().checked_rem(u64::from(workers)).unwrap_or(0);
+fn by_call_id(message: &Message, workers: u8, keyed: &impl BuildHasher) -> WorkerId {
+    let hash = keyed.hash_one(message.call_id().unwrap_or_default());
+    let place = hash.checked_rem(u64::from(workers)).unwrap_or(0);
     WorkerId(u8::try_from(place).unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasherDefault, DefaultHasher, RandomState};
+
     use bytes::Bytes;
 
     use super::*;
@@ -81,6 +88,12 @@ mod tests {
         limits::Limits,
         token::{End, Key, Keyring},
     };
+
+    /// With a key that everybody knows: a test is to replay.
+    fn place(message: &Message, arrival: Arrival, workers: u8) -> WorkerId {
+        let keyed = BuildHasherDefault::<DefaultHasher>::default();
+        owner(message, arrival, workers, &keyed)
+    }
 
     fn message(start: &str, fields: &str) -> Message {
         let text = format!(
@@ -112,10 +125,10 @@ mod tests {
     fn a_response_goes_where_its_request_was() {
         let response = message("SIP/2.0 200 OK", "");
         assert_eq!(
-            owner(&response, Arrival::Client(WorkerId(1)), 4),
+            place(&response, Arrival::Client(WorkerId(1)), 4),
             WorkerId(3)
         );
-        assert_eq!(owner(&response, Arrival::Shared, 2), WorkerId(1));
+        assert_eq!(place(&response, Arrival::Shared, 2), WorkerId(1));
     }
 
     #[test]
@@ -123,25 +136,25 @@ mod tests {
         let route = format!("Route: <sip:{}@proxy;lr>\r\n", token(2));
         let request = message("BYE sip:b@h SIP/2.0", &route);
         assert_eq!(
-            owner(&request, Arrival::Client(WorkerId(1)), 4),
+            place(&request, Arrival::Client(WorkerId(1)), 4),
             WorkerId(2)
         );
         let strict = message(
             &format!("BYE sip:{}@proxy;lr SIP/2.0", token(2)),
             "Route: <sip:b@h>\r\n",
         );
-        assert_eq!(owner(&strict, Arrival::Shared, 4), WorkerId(2));
+        assert_eq!(place(&strict, Arrival::Shared, 4), WorkerId(2));
     }
 
     #[test]
     fn a_new_request_stays_or_goes_by_its_call_id() {
         let request = message("BYE sip:b@h SIP/2.0", "Route: <sip:alice@proxy;lr>\r\n");
         assert_eq!(
-            owner(&request, Arrival::Client(WorkerId(1)), 4),
+            place(&request, Arrival::Client(WorkerId(1)), 4),
             WorkerId(1)
         );
         let places: Vec<_> = (1..=8)
-            .map(|workers| owner(&request, Arrival::Shared, workers))
+            .map(|workers| place(&request, Arrival::Shared, workers))
             .collect();
         assert_eq!(places[0], WorkerId(0));
         assert!(
@@ -150,6 +163,16 @@ mod tests {
                 .zip(1..)
                 .all(|(place, workers)| place.0 < workers)
         );
-        assert_eq!(owner(&request, Arrival::Shared, 0), WorkerId(0));
+        assert_eq!(place(&request, Arrival::Shared, 0), WorkerId(0));
+    }
+
+    #[test]
+    fn a_call_id_is_placed_by_a_key() {
+        let request = message("BYE sip:b@h SIP/2.0", "");
+        let mut places: Vec<_> = (0..64)
+            .map(|_| owner(&request, Arrival::Shared, 255, &RandomState::new()))
+            .collect();
+        places.dedup();
+        assert!(places.len() > 1);
     }
 }

@@ -135,7 +135,12 @@ impl Worker {
             Side::Web => Arrival::Client(self.id),
             Side::Upstream(_) | Side::Stranger => Arrival::Shared,
         };
-        let owner = placement::owner(&message, arrival, self.shared.config.workers);
+        let owner = placement::owner(
+            &message,
+            arrival,
+            self.shared.config.workers,
+            &self.shared.placement,
+        );
         if owner == self.id {
             return self.take(Arc::clone(flow), message);
         }

@@ -1,6 +1,11 @@
 //! The network: which packets arrive, when, how often, and at which worker.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasherDefault, DefaultHasher},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hookswitch_sip::{
@@ -43,7 +48,8 @@ impl World {
                     FlowId::Connection { worker, .. } => (Arrival::Client(worker), worker),
                     FlowId::Datagram { .. } => (Arrival::Shared, WorkerId(0)),
                 };
-                let owner = placement::owner(&message, arrival, WORKERS);
+                let keyed = BuildHasherDefault::<DefaultHasher>::default();
+                let owner = placement::owner(&message, arrival, WORKERS, &keyed);
                 let hop = if owner == here {
                     Duration::ZERO
                 } else {
