@@ -112,6 +112,7 @@ impl Life {
         world.weather.between_workers = rng.duration(Duration::from_millis(3));
         world.weather.loss_percent = rng.below(11);
         world.weather.twice_percent = rng.below(11);
+        world.weather.refused_percent = rng.below(4);
         let slow = if rng.percent(10) { 4_000 } else { 60 };
         world.oracles.delay_max = rng.duration(Duration::from_millis(slow));
         let mut life = Self {

@@ -38,6 +38,8 @@ pub struct Weather {
     pub loss_percent: u64,
     /// Datagrams that come twice, of 100.
     pub twice_percent: u64,
+    /// Datagrams of the proxy that its own network does not take, of 100.
+    pub refused_percent: u64,
     /// From worker to worker.
     pub between_workers: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for Weather {
             jitter: zero,
             loss_percent: 0,
             twice_percent: 0,
+            refused_percent: 0,
             between_workers: zero,
         }
     }

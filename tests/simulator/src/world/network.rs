@@ -111,6 +111,15 @@ impl World {
             Destination::Connect { .. } => None,
         };
         match flow {
+            Some(flow)
+                if !flow.transport.is_reliable()
+                    && self.rng.percent(self.weather.refused_percent) =>
+            {
+                self.ladder
+                    .message(self.now, "proxy", "nobody", &bytes, " (refused)");
+                let input = Input::Undelivered { to, bytes };
+                self.tell_worker(Duration::ZERO, worker, input);
+            }
             Some(flow) => self.send_to(&flow, bytes),
             None => {
                 self.ladder.message(self.now, "proxy", "nobody", &bytes, "");
