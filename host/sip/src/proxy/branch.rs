@@ -47,7 +47,7 @@ pub(super) struct Branch {
     pub(super) answers: Vec<(String, Bytes)>,
     /// The ACK of its failure response.
     pub(super) ack: Bytes,
-    /// How often Timer A or E has run.
+    /// How often Timer A or E was started.
     pub(super) retransmissions: u32,
     /// When Timer C is due.
     pub(super) rings_until: Instant,

@@ -128,13 +128,14 @@ impl Proxy {
         let Some(id) = via.map(|via| BranchId(via.number)) else {
             return;
         };
-        // Neither a response, nor an ACK or CANCEL of the branch, nor a request that arrived once before.
-        let is_lost = |branch: &&Branch| {
+        // Neither a response, nor an ACK or CANCEL of the branch, nor a request that was sent before and may have arrived.
+        let never_left = |branch: &&Branch| {
             branch.candidate.place.to == to
                 && sent.method() == branch.request.method()
                 && branch.is_calling()
+                && branch.retransmissions <= 1
         };
-        if self.branches.get(&id).filter(is_lost).is_some() {
+        if self.branches.get(&id).filter(never_left).is_some() {
             self.fail(id);
         }
     }

@@ -41,8 +41,8 @@ pub enum Input {
         /// Where bytes should have gone.
         to: Destination,
     },
-    /// One message could not be delivered, which says nothing of the others to the same place: a request of which nothing was heard
-    /// yet fails at once, anything else is lost like any datagram.
+    /// One message could not be delivered, which says nothing of the others to the same place: a request fails at once if this was the
+    /// first time that it was sent; anything else is lost like any datagram.
     Undelivered {
         /// Where it should have gone.
         to: Destination,

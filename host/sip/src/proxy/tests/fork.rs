@@ -304,8 +304,13 @@ fn a_message_that_cannot_be_delivered_fails_alone() {
     let third = call(&mut net, 3, "t");
     undelivered(&mut net, &third);
     assert_eq!(net.ladder(), "Web(3) ← 500 INVITE\n");
-    // A message of a call that rings is lost like any datagram, and so is a response.
+    // A message of a call that rings is lost like any datagram, and so is one that was sent before, and a response.
     undelivered(&mut net, &rings);
+    net.pass_ms(500);
+    let (_, again) = net.sent.pop().unwrap();
+    assert_eq!(first_line(&again), "INVITE sip:100@h");
+    net.sent.clear();
+    undelivered(&mut net, &again);
     net.receive(
         Peer::Web(1),
         request(Peer::Web(1), "CANCEL", "sip:100@h", "r", "", ""),
