@@ -179,7 +179,12 @@ impl Proxy {
         {
             self.release_gate(gate);
         }
+        let tx = self.branches.get(&id).map(|branch| branch.tx);
         self.forget_branch_if_done(id);
+        // A cancelled branch is waited for as long as a response of it is asked about.
+        if let Some(tx) = tx {
+            self.stage_may_be_over(tx);
+        }
     }
 }
 

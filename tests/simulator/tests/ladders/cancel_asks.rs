@@ -83,6 +83,40 @@ fn while_media_is_asked_for_the_offer() {
 }
 
 /// The 2xx is here already, so it is what the caller gets, 200 to the CANCEL notwithstanding.
+/// Nothing but the hook is left to be waited for; then the caller must hear of the end.
+#[test]
+fn while_a_hook_thinks_about_who_is_gone() {
+    check(
+        r#"registered alice bob bob2
+         policy response hold
+         alice INVITE bob
+         bob 180
+         close bob
+         alice CANCEL
+         bob2 180
+         release
+         gauges"#,
+        expect![[r#"
+            0ms alice → proxy INVITE sip:bob@example.com
+            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
+            10ms proxy → bob2 INVITE sip:bob@bob2.invalid;transport=ws
+            20ms bob → proxy 180 INVITE
+            30ms proxy asks on-response 180 INVITE
+            30ms bob is gone
+            30ms alice → proxy CANCEL sip:bob@example.com
+            40ms proxy → alice 200 CANCEL
+            50ms bob2 → proxy 180 INVITE
+            60ms proxy → bob2 CANCEL sip:bob@bob2.invalid;transport=ws
+            70ms bob2 → proxy 487 INVITE
+            70ms bob2 → proxy 200 CANCEL
+            80ms proxy → bob2 ACK sip:bob@bob2.invalid;transport=ws
+            90ms proxy → alice 487 INVITE
+            100ms alice → proxy ACK sip:bob@example.com
+            110ms the proxy holds 0 transactions, 0 branches, 0 calls, 0 asks
+        "#]],
+    );
+}
+
 #[test]
 fn while_media_is_asked_for_the_answer() {
     check(
