@@ -130,8 +130,8 @@ impl Shared {
         Summary {
             method: uri(request.method().as_ref().map(|method| method.as_str())),
             request_uri: uri(request.request_uri()),
-            from_uri: uri(request.from().map(|from| from.uri)),
-            to_uri: uri(request.to().map(|to| to.uri)),
+            from_uri: uri(request.from_uri()),
+            to_uri: uri(request.to_uri()),
             call_id: uri(request.call_id()),
             in_dialog,
             side: self.side_name(flow.side).to_owned(),

@@ -142,6 +142,18 @@ impl Message {
         NameAddr::parse(self.raw(HeaderName::To)?).ok()
     }
 
+    /// The URI of From as it stands there, whether or not it can be parsed; for whoever only shows or compares it.
+    #[must_use]
+    pub fn from_uri(&self) -> Option<&str> {
+        Some(NameAddr::split(self.raw(HeaderName::From)?).ok()?.uri)
+    }
+
+    /// The URI of To as it stands there, like [`Message::from_uri`].
+    #[must_use]
+    pub fn to_uri(&self) -> Option<&str> {
+        Some(NameAddr::split(self.raw(HeaderName::To)?).ok()?.uri)
+    }
+
     /// The tag of From.
     #[must_use]
     pub fn from_tag(&self) -> Option<&str> {

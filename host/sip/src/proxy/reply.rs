@@ -213,12 +213,8 @@ fn ended_of(
             .method()
             .map_or_else(String::new, |method| method.as_str().to_owned()),
         request_uri: request.request_uri().unwrap_or_default().to_owned(),
-        from_uri: request
-            .from()
-            .map_or_else(String::new, |from| from.uri.to_owned()),
-        to_uri: request
-            .to()
-            .map_or_else(String::new, |to| to.uri.to_owned()),
+        from_uri: request.from_uri().unwrap_or_default().to_owned(),
+        to_uri: request.to_uri().unwrap_or_default().to_owned(),
         call_id: request.call_id().unwrap_or_default().to_owned(),
         flow: Arc::clone(flow),
         in_dialog: false,
