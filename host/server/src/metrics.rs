@@ -44,7 +44,7 @@ series! {
         ConnectionsIdle = "connections_idle_closed", "Connections closed since nothing was heard";
         ConnectionsUnreadable = "connections_unreadable_closed", "Connections closed since a frame was too long, not UTF-8 or against RFC 6455";
         ConnectionsSlow = "connections_slow_closed", "Connections closed since their reader was too slow";
-        Congested = "mailbox_full", "Times that a mailbox of another worker was full";
+        Congested = "mailbox_full", "Turns after which mail waited for room in the mailbox of another worker";
         PoliciesSlow = "hooks_slow", "Hooks that did not end in their first poll";
         Panics = "panics", "Messages lost to a fault of ours";
         CaptureDropped = "capture_dropped", "Messages that the capture had no room for";

@@ -45,15 +45,20 @@ pub(crate) struct Door {
 
 /// Accepts until the worker stops it.
 pub(crate) async fn accept(listener: TcpListener, door: Rc<Door>) {
+    let mut failing = None;
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(listener = &*door.name, %error, "cannot accept");
+                // Once, and not again with each attempt.
+                if failing.replace(error.kind()) != Some(error.kind()) {
+                    tracing::warn!(listener = &*door.name, %error, "cannot accept");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        failing = None;
         // While all are taken, further newcomers wait in the kernel.
         let Ok(permit) = Arc::clone(&door.handshakes).acquire_owned().await else {
             return;

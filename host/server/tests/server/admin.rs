@@ -108,3 +108,24 @@ async fn a_draining_server_lets_a_call_end_and_says_goodbye() {
     scene.end().await;
     assert_eq!(goodbye.await.unwrap(), CloseCode::Away);
 }
+
+#[tokio::test]
+async fn a_draining_server_waits_for_no_call_of_lost_tabs() {
+    let scene = Scene::start("workers = 2\ndrain_s_max = 30", "").await;
+    let mut alice = Browser::register(&scene, "alice").await;
+    let mut bob = Browser::register(&scene, "bob").await;
+    let fields = format!("{}Contact: {}\r\n", alice.from(&bob.aor()), alice.contact());
+    alice
+        .send(&request("INVITE", &bob.aor(), Browser::VIA, 1, &fields))
+        .await;
+    let invite = bob.receive().await;
+    bob.send(&invite.answer("200 OK", "b", &format!("Contact: {}\r\n", bob.contact())))
+        .await;
+    alice.receive().await;
+    assert_eq!(scene.total("hookswitch_calls_open", "").await, 1);
+    drop((alice, bob));
+    let started = Instant::now();
+    scene.server.drained().await;
+    assert!(started.elapsed() < Duration::from_secs(20));
+    scene.end().await;
+}
