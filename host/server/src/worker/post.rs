@@ -95,15 +95,19 @@ impl Worker {
 /// Opens mail until the worker is told to end.
 pub(super) async fn read(mut mailbox: mpsc::Receiver<Mail>, worker: WorkerRef) {
     let mut letters = Vec::with_capacity(MAIL_PER_TURN_MAX);
-    while mailbox.recv_many(&mut letters, MAIL_PER_TURN_MAX).await > 0 {
+    loop {
+        let taken = mailbox.recv_many(&mut letters, MAIL_PER_TURN_MAX).await;
         let is_last = letters.iter().any(|mail| matches!(mail, Mail::Close));
         worker.borrow_mut().turn(|worker| {
             letters
                 .drain(..)
                 .for_each(|mail| worker.guard(|worker| worker.open(mail)));
         });
-        if is_last {
+        if is_last || taken == 0 {
             return;
+        }
+        if taken == MAIL_PER_TURN_MAX {
+            tokio::task::yield_now().await;
         }
     }
 }
