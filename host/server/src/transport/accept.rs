@@ -1,7 +1,10 @@
 //! From an accepted socket to an open WebSocket: TLS, then HTTP, with one limit in time and number for both.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell, net::SocketAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration,
+};
 
+use futures_util::FutureExt;
 use hookswitch_sip::flow::{Attachment, Flow, ListenerId, Side, Transport};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -15,7 +18,7 @@ use super::{
     crowd::Crowd,
     pipe::Pipe,
     web::{self, Visitor},
-    websocket::{Bounds, Connection},
+    websocket::{Bounds, Connection, Ended},
 };
 use crate::{
     config::Web,
@@ -173,7 +176,12 @@ where
         bounds,
     ))
     .await;
-    let ended = connection.run().await;
+    // However it ends, others are told: they would send into its pipe for ever.
+    let ended = AssertUnwindSafe(connection.run()).catch_unwind().await;
+    let ended = ended.unwrap_or_else(|_| {
+        worker.borrow().metrics.count(Count::Panics);
+        Ended::Closed
+    });
     tracing::debug!(peer = %flow.peer, ?ended, "connection ended");
     worker.borrow_mut().closed(&flow, ended);
 }
