@@ -1,6 +1,6 @@
 //! The wasmtime engine that all policies share, its clock, its compile threads and its slow lane. It knows no policy.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, thread};
 
 use thiserror::Error;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
@@ -13,6 +13,8 @@ use crate::{
 
 /// What compiled code and slow hooks are niced to, so that workers come first.
 pub(crate) const NICE: i32 = 10;
+/// One policy that takes long to compile or to configure must not delay the others.
+const COMPILE_THREADS_MIN: usize = 2;
 /// Core instances, memories and tables for each instance of a policy: guests of interpreted languages have several.
 const CORE_INSTANCES_PER_INSTANCE: u32 = 8;
 const MEMORIES_PER_INSTANCE: u32 = 1;
@@ -29,7 +31,7 @@ const WASM_STACK_BYTES_MAX: usize = 512 << 10;
 pub struct EngineConfig {
     /// Who will call hooks: workers are numbered from 0.
     pub workers: usize,
-    /// Instances of all policies at once, idle ones included; each reserves 4 GiB of address space, no memory.
+    /// Instances of all policies at once, those that stand ready included: [`instances_needed`](crate::pool::instances_needed).
     pub instances_max: u32,
     /// Where compiled code is kept; made with mode 0700. `None`: nowhere.
     pub compile_cache: Option<PathBuf>,
@@ -97,7 +99,9 @@ impl Engine {
                 source,
             }
         })?;
+        let threads = thread::available_parallelism().map_or(1, Into::into);
         let compilers = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(COMPILE_THREADS_MIN))
             .thread_name(|index| format!("policy-compile-{index}"))
             .start_handler(|_| lower_priority())
             .build()?;
@@ -140,6 +144,11 @@ impl Engine {
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
         self.shared.cache.as_ref()
+    }
+
+    /// Starts a job on the low-priority threads.
+    pub(crate) fn spawn_load(&self, job: impl FnOnce() + Send + 'static) {
+        self.shared.compilers.spawn(job);
     }
 
     /// Runs a compilation on the low-priority threads.

@@ -23,6 +23,9 @@ pub(crate) enum Fault {
     /// No instance could be made, or it refused its configuration.
     #[error("no instance: {0}")]
     Instance(String),
+    /// All instances that there may be are in use.
+    #[error("no instance: the pool of all policies is empty")]
+    Pool,
     /// It decided what the contract does not allow.
     #[error("decided what it may not: {0}")]
     Decision(String),
@@ -55,7 +58,7 @@ impl Fault {
             | Self::Memory(_)
             | Self::Instance(_)
             | Self::Decision(_) => Health::Broken,
-            Self::InFlight(_) | Self::CircuitOpen => Health::NotRun,
+            Self::InFlight(_) | Self::Pool | Self::CircuitOpen => Health::NotRun,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use wasmtime::{
-    Store,
+    PoolConcurrencyLimitError, Store,
     component::{Component, InstancePre, Linker},
 };
 
@@ -132,7 +132,13 @@ impl Blueprint {
             .pre
             .instantiate_async(&mut store)
             .await
-            .map_err(|error| not_made("does not start", &error))?;
+            .map_err(|error| {
+                if error.is::<PoolConcurrencyLimitError>() {
+                    Fault::Pool
+                } else {
+                    not_made("does not start", &error)
+                }
+            })?;
         let guests = self.indices.load(&mut store, &started)?;
         if let Some(lifecycle) = &guests.lifecycle {
             let configured = lifecycle.call_configure(&mut store, &self.config).await;

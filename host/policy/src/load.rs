@@ -45,6 +45,8 @@ pub(crate) enum LoadError {
     Link(String),
     #[error("{0}")]
     SelfTest(String),
+    #[error("the host panicked while it loaded it; its log has more")]
+    Panic,
 }
 
 /// A policy's files as they are now.
@@ -75,12 +77,11 @@ impl Files {
     }
 }
 
-/// Makes a version for the generation of this number; `reached` hears of each state on the way.
+/// Makes a version; `reached` hears of each state on the way.
 pub(crate) fn version(
     engine: &Engine,
     policy: &Arc<Policy>,
     files: Files,
-    generation: u64,
     mut reached: impl FnMut(State),
 ) -> Result<Version, LoadError> {
     let path = &policy.spec().component;
@@ -100,14 +101,13 @@ pub(crate) fn version(
         digests: files.digests,
         hooks: exports.hooks,
         runtime,
-        generation,
         blueprint,
     };
     let version = Version::new(engine.clone(), parts);
     engine
         .slow_lane()
         .handle()
-        .block_on(version.self_test())
+        .block_on(version.make_ready())
         .map_err(not_fit)?;
     reached(State::Configured);
     Ok(version)

@@ -1,8 +1,9 @@
 //! The thread that brings new versions to serve: seen, compiled, linked, configured, active; or quarantined, with the version before
-//! still active. It also gives up old generations, so that no worker spends its time on that.
+//! still active. Loading is done elsewhere, each policy for itself; this thread alone swaps. It also gives up old generations, so
+//! that no worker spends its time on that.
 
 use std::{
-    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc,
@@ -28,12 +29,39 @@ const RESCAN_INTERVAL: Duration = Duration::from_secs(2);
 /// Looks for old generations that nobody holds, while there are some.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What reaches the thread.
+pub(crate) enum Event {
+    Files(Signal),
+    Loaded(Box<Loaded>),
+    Stop,
+}
+
+/// What came of loading one policy.
+pub(crate) struct Loaded {
+    index: usize,
+    began: Instant,
+    result: Result<Found, Refusal>,
+}
+
+/// What the files are.
+enum Found {
+    /// Those of the active version.
+    Active,
+    Fresh(Version),
+}
+
+struct Refusal {
+    refused: Refused,
+    error: LoadError,
+}
+
 /// The state of the thread.
 pub(crate) struct Loader {
     shared: Arc<Shared>,
     seen: Vec<Seen>,
     watch: Watch,
     rescanned: Instant,
+    events: Sender<Event>,
 }
 
 /// What the loader remembers of one policy's files.
@@ -46,6 +74,17 @@ struct Seen {
     unsettled: Option<Vec<Option<Stamp>>>,
     /// What was refused, so that it is refused once.
     refused: Option<Refused>,
+    loading: Loading,
+}
+
+/// Whether a policy is being loaded.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Loading {
+    #[default]
+    No,
+    Yes,
+    /// Its files have changed since.
+    Again,
 }
 
 #[derive(PartialEq, Eq)]
@@ -64,13 +103,19 @@ enum Cause {
 }
 
 impl Loader {
-    pub(crate) fn new(shared: Arc<Shared>, signals: Sender<Signal>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, events: Sender<Event>) -> Self {
         let seen = shared.entries.iter().map(|_| Seen::default()).collect();
+        let told = events.clone();
+        let watch = Watch::start(move |signal| {
+            // An error says that the loader is gone; the watcher soon is, too.
+            let _ = told.send(Event::Files(signal));
+        });
         Self {
             shared,
             seen,
-            watch: Watch::start(signals),
+            watch,
             rescanned: Instant::now(),
+            events,
         }
     }
 
@@ -83,7 +128,7 @@ impl Loader {
         let (mut versions, mut faults) = (Vec::new(), Vec::new());
         for entry in &self.shared.entries {
             let loaded =
-                Files::read(&entry.policy).and_then(|files| load(&self.shared, entry, files, 1));
+                Files::read(&entry.policy).and_then(|files| load(&self.shared, entry, files));
             match loaded {
                 Ok(version) => versions.push(Arc::new(version)),
                 Err(error) => faults.push((entry.policy.name().to_owned(), error.to_string())),
@@ -95,7 +140,7 @@ impl Loader {
         self.shared
             .entries
             .iter()
-            .for_each(|entry| entry.lock_progress().state = State::Active);
+            .for_each(|entry| entry.lock_progress().activate(1));
         self.shared
             .current
             .store(Arc::new(Generation::new(1, versions)));
@@ -103,7 +148,7 @@ impl Loader {
     }
 
     /// Until it is told to stop.
-    pub(crate) fn run(&mut self, received: &Receiver<Signal>) {
+    pub(crate) fn run(&mut self, received: &Receiver<Event>) {
         engine::lower_priority();
         loop {
             let interval = if self.drain() {
@@ -111,24 +156,39 @@ impl Loader {
             } else {
                 RESCAN_INTERVAL
             };
-            let mut changed = match received.recv_timeout(interval) {
-                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Signal::Rescan) => {
-                    self.seen.iter_mut().for_each(Seen::forget);
-                    self.reload(Cause::Told, |_| true)
-                }
-                Ok(Signal::Changed(paths)) => self.reload(Cause::Told, |trail| {
-                    paths.iter().any(|path| trail.passes(path))
-                }),
-                Err(RecvTimeoutError::Timeout) => false,
+            let event = match received.recv_timeout(interval) {
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
             };
-            if self.rescanned.elapsed() >= RESCAN_INTERVAL {
-                self.rescanned = Instant::now();
-                changed |= self.reload(Cause::Found, |_| true);
+            // A fault of ours must not end all reloading.
+            if catch_unwind(AssertUnwindSafe(|| self.step(event))).is_err() {
+                tracing::error!("the loader of policies panicked; it goes on");
             }
-            if changed {
-                self.follow();
+        }
+    }
+
+    fn step(&mut self, event: Option<Event>) {
+        let mut changed = match event {
+            Some(Event::Files(Signal::Rescan)) => {
+                self.seen.iter_mut().for_each(Seen::forget);
+                self.reload(Cause::Told, |_| true)
             }
+            Some(Event::Files(Signal::Changed(paths))) => self.reload(Cause::Told, |trail| {
+                paths.iter().any(|path| trail.passes(path))
+            }),
+            Some(Event::Loaded(loaded)) => {
+                self.loaded(*loaded);
+                false
+            }
+            Some(Event::Stop) | None => false,
+        };
+        if self.rescanned.elapsed() >= RESCAN_INTERVAL {
+            self.rescanned = Instant::now();
+            changed |= self.reload(Cause::Found, |_| true);
+        }
+        if changed {
+            self.follow();
         }
     }
 
@@ -138,10 +198,20 @@ impl Loader {
 
     /// Gives up what nobody holds; says whether something is still held.
     fn drain(&self) -> bool {
+        let current = self.shared.current.load();
         let mut draining = self.shared.lock_draining();
         let free = draining.extract_if(.., |old| Arc::strong_count(old) == 1);
         let free: Vec<Arc<Generation>> = free.collect();
         let is_held = !draining.is_empty();
+        for version in draining.iter().flat_map(|old| old.versions()) {
+            if !current
+                .versions()
+                .iter()
+                .any(|serves| Arc::ptr_eq(serves, version))
+            {
+                version.drain();
+            }
+        }
         drop(draining);
         for old in free {
             tracing::debug!(generation = old.number(), "generation retired");
@@ -149,62 +219,82 @@ impl Loader {
         is_held
     }
 
-    /// Reads the policies whose trail is concerned and whose files are others, and swaps in what can serve. Says whether any file
-    /// was another.
+    /// Loads the policies whose trail is concerned and whose files are others. Says whether any file was another.
     fn reload(&mut self, cause: Cause, concerns: impl Fn(&Trail) -> bool) -> bool {
-        let began = Instant::now();
-        let number = self.shared.current.load().number() + 1;
-        let (mut fresh, mut changed) = (Vec::new(), false);
+        let mut due = Vec::new();
         for (index, (entry, seen)) in self.shared.entries.iter().zip(&mut self.seen).enumerate() {
-            if !concerns(&seen.trail) || !seen.is_due(entry.policy.spec(), cause) {
-                continue;
-            }
-            changed = true;
-            let active = self
-                .shared
-                .current
-                .load()
-                .versions()
-                .get(index)
-                .map(|version| version.digests.whole);
-            if let Some(version) = renew(&self.shared, entry, seen, active, number) {
-                fresh.push((index, version));
+            let is_concerned = concerns(&seen.trail);
+            if seen.loading != Loading::No {
+                // Looked at again when it is done; what is only found waits for the next look.
+                if is_concerned && cause == Cause::Told {
+                    seen.loading = Loading::Again;
+                }
+            } else if is_concerned && seen.is_due(entry.policy.spec(), cause) {
+                due.push(index);
             }
         }
-        if !fresh.is_empty() {
-            self.swap(number, fresh, began);
-        }
-        changed
+        due.iter().for_each(|&index| self.begin(index));
+        !due.is_empty()
     }
 
-    fn swap(&self, number: u64, fresh: Vec<(usize, Version)>, began: Instant) {
+    /// Loads one policy on the compile threads; what comes of it returns as an event.
+    fn begin(&mut self, index: usize) {
+        self.seen[index].loading = Loading::Yes;
+        let (shared, events, began) = (self.shared.clone(), self.events.clone(), Instant::now());
+        self.shared.engine.spawn_load(move || {
+            let loaded = Box::new(Loaded {
+                index,
+                began,
+                result: renew(&shared, index),
+            });
+            // An error says that the loader is gone: nothing is to be loaded any more.
+            let _ = events.send(Event::Loaded(loaded));
+        });
+    }
+
+    fn loaded(&mut self, loaded: Loaded) {
+        let Loaded {
+            index,
+            began,
+            result,
+        } = loaded;
+        let (entry, seen) = (&self.shared.entries[index], &mut self.seen[index]);
+        let again = seen.loading == Loading::Again;
+        seen.loading = Loading::No;
+        match result {
+            Ok(Found::Active) => {
+                seen.refused = None;
+                entry.accept();
+            }
+            Ok(Found::Fresh(version)) => {
+                seen.refused = None;
+                self.swap(index, version, began);
+            }
+            Err(refusal) => quarantine(entry, seen, refusal),
+        }
+        let spec = self.shared.entries[index].policy.spec();
+        if again && self.seen[index].is_due(spec, Cause::Told) {
+            self.begin(index);
+            self.follow();
+        }
+    }
+
+    fn swap(&self, index: usize, version: Version, began: Instant) {
         let mut versions = self.shared.current.load().versions().to_vec();
-        let renewed: BTreeSet<usize> = fresh.iter().map(|(index, _)| *index).collect();
-        for (index, version) in fresh {
-            versions[index] = Arc::new(version);
-        }
-        let old = self
-            .shared
-            .current
-            .swap(Arc::new(Generation::new(number, versions)));
+        versions[index] = Arc::new(version);
+        let number = self.shared.current.load().number() + 1;
+        let next = Arc::new(Generation::new(number, versions));
+        let old = self.shared.current.swap(next);
         self.shared.lock_draining().push(old);
+        let entry = &self.shared.entries[index];
         let reload_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        for entry in renewed
-            .iter()
-            .filter_map(|&index| self.shared.entries.get(index))
-        {
-            let mut progress = entry.lock_progress();
-            progress.state = State::Active;
-            progress.reload_ms = reload_ms;
-            progress.reloads += 1;
-            entry.policy.renewed();
-            tracing::info!(
-                policy = entry.policy.name(),
-                generation = number,
-                reload_ms,
-                "policy reloaded"
-            );
-        }
+        entry.renew(number, reload_ms);
+        tracing::info!(
+            policy = entry.policy.name(),
+            generation = number,
+            reload_ms,
+            "policy reloaded"
+        );
     }
 }
 
@@ -239,57 +329,50 @@ impl Seen {
     }
 }
 
-/// The new version, if the files are another one and it can serve.
-fn renew(
-    shared: &Shared,
-    entry: &Entry,
-    seen: &mut Seen,
-    active: Option<Digest>,
-    number: u64,
-) -> Option<Version> {
-    let files = match Files::read(&entry.policy) {
-        Ok(files) => files,
-        Err(error) => {
-            quarantine(entry, seen, Refused::Unreadable(error.to_string()), &error);
-            return None;
-        }
-    };
+/// What the files are now; a panic of ours is one more reason to refuse them.
+fn renew(shared: &Shared, index: usize) -> Result<Found, Refusal> {
+    let renewed = catch_unwind(AssertUnwindSafe(|| found(shared, index)));
+    renewed.unwrap_or_else(|_| Err(unreadable(LoadError::Panic)))
+}
+
+fn found(shared: &Shared, index: usize) -> Result<Found, Refusal> {
+    let entry = &shared.entries[index];
+    let files = Files::read(&entry.policy).map_err(unreadable)?;
     let digest = files.digests.whole;
-    if active == Some(digest) {
-        seen.refused = None;
-        entry.lock_progress().state = State::Active;
-        return None;
+    let current = shared.current.load();
+    let active = current.versions().get(index);
+    if active.is_some_and(|version| version.digests.whole == digest) {
+        return Ok(Found::Active);
     }
-    match load(shared, entry, files, number) {
-        Ok(version) => {
-            seen.refused = None;
-            Some(version)
-        }
-        Err(error) => {
-            quarantine(entry, seen, Refused::Version(digest), &error);
-            None
-        }
+    let version = load(shared, entry, files).map_err(|error| Refusal {
+        refused: Refused::Version(digest),
+        error,
+    })?;
+    Ok(Found::Fresh(version))
+}
+
+fn unreadable(error: LoadError) -> Refusal {
+    Refusal {
+        refused: Refused::Unreadable(error.to_string()),
+        error,
     }
 }
 
-fn load(shared: &Shared, entry: &Entry, files: Files, number: u64) -> Result<Version, LoadError> {
+fn load(shared: &Shared, entry: &Entry, files: Files) -> Result<Version, LoadError> {
     entry.lock_progress().state = State::Seen;
-    load::version(&shared.engine, &entry.policy, files, number, |state| {
+    load::version(&shared.engine, &entry.policy, files, |state| {
         entry.lock_progress().state = state
     })
 }
 
-fn quarantine(entry: &Entry, seen: &mut Seen, refused: Refused, error: &LoadError) {
-    let mut progress = entry.lock_progress();
-    progress.state = State::Quarantined;
-    if seen.refused.as_ref() == Some(&refused) {
+fn quarantine(entry: &Entry, seen: &mut Seen, Refusal { refused, error }: Refusal) {
+    let is_told = seen.refused.as_ref() == Some(&refused);
+    seen.refused = Some(refused);
+    if is_told {
+        entry.lock_progress().state = State::Quarantined;
         return;
     }
-    progress.refused += 1;
-    seen.refused = Some(refused);
-    entry
-        .policy
-        .set_last_error(format!("not reloaded: {error}"));
+    entry.refuse(error.to_string());
     tracing::warn!(policy = entry.policy.name(), %error, "policy not reloaded; the version before goes on");
 }
 

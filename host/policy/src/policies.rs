@@ -8,6 +8,7 @@ use std::{
         mpsc::{self, Sender},
     },
     thread,
+    time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
@@ -15,10 +16,10 @@ use arc_swap::ArcSwap;
 use crate::{
     engine::Engine,
     generation::Generation,
-    loader::Loader,
+    loader::{Event, Loader},
     policy::Policy,
     spec::PolicySpec,
-    status::{Counters, Draining, PolicyStatus, State},
+    status::{Counters, Draining, LastError, PolicyStatus, State},
     version::Version,
     watch::Signal,
 };
@@ -26,7 +27,7 @@ use crate::{
 /// All policies of a host. Dropping it ends the watching; generations that are held go on.
 pub struct Policies {
     shared: Arc<Shared>,
-    signals: Sender<Signal>,
+    events: Sender<Event>,
 }
 
 /// What the loader and the readers of the status share.
@@ -43,13 +44,17 @@ pub(crate) struct Entry {
     progress: Mutex<LoadProgress>,
 }
 
-/// Of the newest files seen.
-#[derive(Clone, Copy)]
+/// Of the newest files seen, and of the version that serves.
+#[derive(Clone)]
 pub(crate) struct LoadProgress {
     pub(crate) state: State,
-    pub(crate) reload_ms: u64,
-    pub(crate) reloads: u64,
-    pub(crate) refused: u64,
+    /// Why the newest files do not serve.
+    error: Option<LastError>,
+    generation: u64,
+    active_since: SystemTime,
+    reload_ms: u64,
+    reloads: u64,
+    refused: u64,
 }
 
 /// Every policy that cannot be loaded, and why.
@@ -71,16 +76,16 @@ impl Policies {
             return Err(StartError { faults });
         }
         let shared = Arc::new(Shared::new(engine.clone(), specs));
-        let (signals, received) = mpsc::channel();
+        let (events, received) = mpsc::channel();
         let (started, result) = mpsc::channel();
-        let (theirs, to_watch) = (shared.clone(), signals.clone());
+        let (theirs, to_watch) = (shared.clone(), events.clone());
         let spawned = thread::Builder::new()
             .name("policy-loader".into())
             .spawn(move || {
                 let mut loader = Loader::new(theirs, to_watch);
                 let loaded = loader.start();
                 let go_on = loaded.is_ok();
-                // An error says that the caller is gone, and with it the sender of signals.
+                // An error says that the caller is gone.
                 let _ = started.send(loaded);
                 if go_on {
                     loader.run(&received);
@@ -93,7 +98,7 @@ impl Policies {
         result
             .recv()
             .map_err(|_| failed("the loader ended early".into()))??;
-        Ok(Arc::new(Self { shared, signals }))
+        Ok(Arc::new(Self { shared, events }))
     }
 
     /// The generation for a new transaction.
@@ -128,13 +133,13 @@ impl Policies {
     /// Looks at every file now, as if each had changed.
     pub fn reload(&self) {
         // An error says that the loader ended, which it does with the last of `self` only.
-        let _ = self.signals.send(Signal::Rescan);
+        let _ = self.events.send(Event::Files(Signal::Rescan));
     }
 }
 
 impl Drop for Policies {
     fn drop(&mut self) {
-        let _ = self.signals.send(Signal::Stop);
+        let _ = self.events.send(Event::Stop);
     }
 }
 
@@ -162,6 +167,9 @@ impl Entry {
     fn new(policy: Policy) -> Self {
         let progress = LoadProgress {
             state: State::Seen,
+            error: None,
+            generation: 0,
+            active_since: SystemTime::now(),
             reload_ms: 0,
             reloads: 0,
             refused: 0,
@@ -176,9 +184,33 @@ impl Entry {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The newest files are those that serve.
+    pub(crate) fn accept(&self) {
+        let mut progress = self.lock_progress();
+        progress.state = State::Active;
+        progress.error = None;
+    }
+
+    /// A new version serves.
+    pub(crate) fn renew(&self, generation: u64, reload_ms: u64) {
+        let mut progress = self.lock_progress();
+        progress.activate(generation);
+        progress.reload_ms = reload_ms;
+        progress.reloads += 1;
+        self.policy.renewed();
+    }
+
+    /// The newest files cannot serve.
+    pub(crate) fn refuse(&self, reason: String) {
+        let mut progress = self.lock_progress();
+        progress.state = State::Quarantined;
+        progress.refused += 1;
+        progress.error = Some(LastError::now(reason));
+    }
+
     fn status(&self, version: &Version) -> PolicyStatus {
         let (policy, spec) = (&self.policy, self.policy.spec());
-        let progress = *self.lock_progress();
+        let progress = self.lock_progress().clone();
         let counters = Counters {
             reloads: progress.reloads,
             reloads_refused: progress.refused,
@@ -192,15 +224,25 @@ impl Entry {
             state: progress.state,
             digest: version.digests.component.to_string(),
             version: version.digests.whole.to_string(),
-            generation: version.generation,
+            generation: progress.generation,
             hooks: version.hooks.iter().collect(),
-            active_since: version.active_since,
+            active_since: progress.active_since,
             reload_ms: progress.reload_ms,
+            load_error: progress.error,
             last_error: policy.last_error(),
             circuits_open: version.circuits_open(),
             in_flight: policy.hooks_in_flight(),
             counters,
         }
+    }
+}
+
+impl LoadProgress {
+    pub(crate) fn activate(&mut self, generation: u64) {
+        self.state = State::Active;
+        self.error = None;
+        self.generation = generation;
+        self.active_since = SystemTime::now();
     }
 }
 

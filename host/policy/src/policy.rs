@@ -46,6 +46,7 @@ pub(crate) struct Tally {
     instantiations: AtomicU64,
     decisions: AtomicU64,
     in_flight: AtomicU64,
+    pool: AtomicU64,
     circuit_open: AtomicU64,
 }
 
@@ -116,15 +117,11 @@ impl Policy {
         self.set_last_error(format!("{}: {fault}", hook.interface()));
     }
 
-    pub(crate) fn set_last_error(&self, text: String) {
-        let error = LastError {
-            text,
-            at: SystemTime::now(),
-        };
+    fn set_last_error(&self, text: String) {
         *self
             .last_error
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(error);
+            .unwrap_or_else(PoisonError::into_inner) = Some(LastError::now(text));
     }
 
     pub(crate) fn last_error(&self) -> Option<LastError> {
@@ -175,6 +172,7 @@ impl Tally {
             Fault::Instance(_) => &self.instantiations,
             Fault::Decision(_) => &self.decisions,
             Fault::InFlight(_) => &self.in_flight,
+            Fault::Pool => &self.pool,
             Fault::CircuitOpen => &self.circuit_open,
         }
     }
@@ -196,6 +194,7 @@ impl Tally {
             (&mut counters.instantiations, &self.instantiations),
             (&mut counters.decisions, &self.decisions),
             (&mut counters.in_flight, &self.in_flight),
+            (&mut counters.pool, &self.pool),
             (&mut counters.circuit_open, &self.circuit_open),
         ] {
             let part = part.load(Relaxed);

@@ -35,7 +35,9 @@ pub struct PolicyStatus {
     pub active_since: SystemTime,
     /// From the change seen to the new version serving; of the last reload that worked.
     pub reload_ms: u64,
-    /// Why the newest file is not the active one, or what failed last.
+    /// Why the newest file is not the active one; none once it is.
+    pub load_error: Option<LastError>,
+    /// What failed last in the active version.
     pub last_error: Option<LastError>,
     /// Groups of sources, of 256, on whose messages it kept failing: most of these are not shown to it for a while.
     pub circuits_open: usize,
@@ -53,6 +55,15 @@ pub struct LastError {
     /// In seconds of the Unix epoch.
     #[serde(serialize_with = "unix_seconds")]
     pub at: SystemTime,
+}
+
+impl LastError {
+    pub(crate) fn now(text: String) -> Self {
+        Self {
+            text,
+            at: SystemTime::now(),
+        }
+    }
 }
 
 /// Where the newest version of a policy's file stands.
@@ -98,6 +109,8 @@ pub struct Counters {
     pub decisions: u64,
     /// Faults: too many in flight.
     pub in_flight: u64,
+    /// Faults: all instances that there may be were in use.
+    pub pool: u64,
     /// Faults: not run, since the circuit was open.
     pub circuit_open: u64,
     /// Instances made.

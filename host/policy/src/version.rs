@@ -1,12 +1,15 @@
 //! One version of a policy: a component and its configuration, and the instances that stand ready for each worker.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use crate::{
-    budget::{Budget, within},
+    budget::{Budget, thread_cpu, within},
     decision::{Rules, Step},
     digest::Digest,
     engine::Engine,
@@ -16,12 +19,13 @@ use crate::{
     journal::Journal,
     policy::Policy,
     runner::HookSet,
+    shelf::{Maker, READY_MAX, Shelf, Taken},
     sources::Sources,
     spec::Isolation,
 };
 
-/// Instances that stand ready for one worker. One is enough but for calls that did not end at once.
-const IDLE_MAX: usize = 4;
+/// An instance that takes more CPU than this to make is made off the workers, ahead of need.
+const MADE_ON_WORKER_MAX: Duration = Duration::from_micros(500);
 
 /// Shared by the generations that have it.
 pub(crate) struct Version {
@@ -29,13 +33,13 @@ pub(crate) struct Version {
     pub(crate) digests: Digests,
     pub(crate) hooks: HookSet,
     pub(crate) runtime: Runtime,
-    /// The number of the generation that brought it.
-    pub(crate) generation: u64,
-    pub(crate) active_since: SystemTime,
     engine: Engine,
     blueprint: Blueprint,
     sources: Sources,
-    idle: Box<[Idle]>,
+    shelves: Box<[Shelf]>,
+    /// CPU that making an instance takes.
+    make_ns: AtomicU64,
+    is_draining: AtomicBool,
 }
 
 /// What tells versions apart.
@@ -56,52 +60,61 @@ pub(crate) enum Runtime {
     Tokio,
 }
 
-/// One worker's, on a cache line of its own. The lock is taken by another thread only when a slow call gives its instance back.
-#[derive(Default)]
-#[repr(align(128))]
-struct Idle(Mutex<Vec<Instance>>);
-
 /// What a version is made of.
 pub(crate) struct Parts {
     pub(crate) policy: Arc<Policy>,
     pub(crate) digests: Digests,
     pub(crate) hooks: HookSet,
     pub(crate) runtime: Runtime,
-    pub(crate) generation: u64,
     pub(crate) blueprint: Blueprint,
 }
 
 impl Version {
     pub(crate) fn new(engine: Engine, parts: Parts) -> Self {
-        let idle = (0..engine.workers()).map(|_| Idle::default()).collect();
+        let shelves = (0..engine.workers()).map(|_| Shelf::default()).collect();
         let Parts {
             policy,
             digests,
             hooks,
             runtime,
-            generation,
             blueprint,
         } = parts;
-        let active_since = SystemTime::now();
         Self {
             policy,
             digests,
             hooks,
             runtime,
-            generation,
-            active_since,
             engine,
             blueprint,
             sources: Sources::new(),
-            idle,
+            shelves,
+            make_ns: AtomicU64::new(0),
+            is_draining: AtomicBool::new(false),
         }
     }
 
-    /// Makes one instance and lets it take its configuration; the first worker will use it.
-    pub(crate) async fn self_test(&self) -> Result<(), Fault> {
-        let instance = self.make(0, |_| Ok(())).await?;
-        self.give_back(0, instance);
+    /// Makes an instance for each worker and lets it take its configuration.
+    pub(crate) async fn make_ready(&self) -> Result<(), Fault> {
+        let mut make = Duration::MAX;
+        for (worker, shelf) in self.shelves.iter().enumerate() {
+            let before = thread_cpu();
+            let instance = self.make(worker, |_| Ok(())).await?;
+            // The first one takes longest: its code is not in any cache yet.
+            make = make.min(thread_cpu().saturating_sub(before));
+            shelf.put(instance);
+        }
+        let ns = u64::try_from(make.as_nanos()).unwrap_or(u64::MAX);
+        self.make_ns.store(ns, Relaxed);
+        if self.isolation() == Isolation::Message && !self.is_dear() {
+            self.shelves.iter().for_each(|shelf| drop(shelf.take()));
+        }
         Ok(())
+    }
+
+    /// Another version serves new transactions; this one keeps no instances ready that nobody uses.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+        self.shelves.iter().for_each(Shelf::sweep);
     }
 
     /// Groups of sources whose messages are not shown to it now.
@@ -111,7 +124,7 @@ impl Version {
 
     /// Calls a hook. The journal comes back with the edits of the call in it, whatever came of it.
     pub(crate) async fn call(
-        &self,
+        self: &Arc<Self>,
         worker: usize,
         call: &Call,
         journal: Box<Journal>,
@@ -131,7 +144,7 @@ impl Version {
     }
 
     async fn call_instance(
-        &self,
+        self: &Arc<Self>,
         worker: usize,
         call: &Call,
         journal: Box<Journal>,
@@ -174,15 +187,68 @@ impl Version {
         (journal, step)
     }
 
-    async fn check_out(&self, worker: usize, flight: &mut Flight<'_>) -> Result<Instance, Fault> {
-        let ready = match self.policy.spec().isolation {
-            Isolation::Reuse => self.lock_idle(worker).pop(),
+    async fn check_out(
+        self: &Arc<Self>,
+        worker: usize,
+        flight: &mut Flight<'_>,
+    ) -> Result<Instance, Fault> {
+        let shelf = self.shelf(worker);
+        if self.is_dear() {
+            return self.check_out_dear(worker, flight).await;
+        }
+        let ready = match self.isolation() {
+            Isolation::Reuse => shelf.take(),
             Isolation::Message => None,
         };
         match ready {
             Some(instance) => Ok(instance),
             None => self.make(worker, |used| flight.pended(used)).await,
         }
+    }
+
+    /// Never makes one itself: many that did so at once would all be late.
+    async fn check_out_dear(
+        self: &Arc<Self>,
+        worker: usize,
+        flight: &mut Flight<'_>,
+    ) -> Result<Instance, Fault> {
+        let awaited = match self.shelf(worker).take_or_wait() {
+            Taken::Ready(instance) if self.isolation() == Isolation::Reuse => return Ok(instance),
+            Taken::Ready(instance) | Taken::Last(instance) => {
+                self.order(worker);
+                return Ok(instance);
+            }
+            Taken::Awaited(awaited) => awaited,
+        };
+        self.order(worker);
+        let limits = self.policy.limits();
+        let budget = Budget {
+            cpu_ms_max: limits.cpu_ms_max,
+            wall_ms_max: limits.wall_ms_max,
+            began: flight.began,
+            ticker: self.engine.ticker(),
+        };
+        match within(budget, |used| flight.pended(used), awaited).await? {
+            Ok(made) => made,
+            Err(_) => Err(Fault::Instance("the host ends".into())),
+        }
+    }
+
+    /// Has instances made on the slow lane, unless that is being done.
+    fn order(self: &Arc<Self>, worker: usize) {
+        if self.shelf(worker).begin_making() == Maker::Busy {
+            return;
+        }
+        let version = Arc::downgrade(self);
+        let make = async move {
+            while let Some(version) = version.upgrade() {
+                let made = version.make(worker, |_| Ok(())).await;
+                if version.shelf(worker).made(made, version.ready_min()) == Maker::Idle {
+                    break;
+                }
+            }
+        };
+        self.engine.slow_lane().spawn_job(Box::pin(make), |()| {});
     }
 
     async fn make(
@@ -211,22 +277,42 @@ impl Version {
         }
     }
 
-    fn give_back(&self, worker: usize, instance: Instance) {
-        if self.policy.spec().isolation == Isolation::Message || instance.is_spent() {
-            return;
-        }
-        let mut idle = self.lock_idle(worker);
-        if idle.len() < IDLE_MAX {
-            idle.push(instance);
+    fn give_back(self: &Arc<Self>, worker: usize, instance: Instance) {
+        let shelf = self.shelf(worker);
+        match self.isolation() {
+            Isolation::Message => {}
+            Isolation::Reuse if !instance.is_spent() => shelf.put(instance),
+            // It serves on until another one is made.
+            Isolation::Reuse if self.is_dear() && shelf.is_empty() => {
+                shelf.put(instance);
+                self.order(worker);
+            }
+            Isolation::Reuse => {}
         }
     }
 
-    fn lock_idle(&self, worker: usize) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+    fn is_dear(&self) -> bool {
+        Duration::from_nanos(self.make_ns.load(Relaxed)) > MADE_ON_WORKER_MAX
+    }
+
+    /// What the shelf of a dear version is filled up to.
+    fn ready_min(&self) -> usize {
+        if self.is_draining.load(Relaxed) {
+            return 0;
+        }
+        match self.isolation() {
+            Isolation::Reuse => 1,
+            Isolation::Message => READY_MAX,
+        }
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.policy.spec().isolation
+    }
+
+    fn shelf(&self, worker: usize) -> &Shelf {
         // Runners number themselves below the count of workers.
-        self.idle[worker % self.idle.len()]
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        &self.shelves[worker % self.shelves.len()]
     }
 }
 

@@ -7,7 +7,6 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{self, Component, Path, PathBuf},
-    sync::mpsc::Sender,
 };
 
 use notify::{
@@ -18,15 +17,13 @@ use notify::{
 /// Links on the way to one file; as many as Linux follows.
 const LINKS_MAX: usize = 40;
 
-/// What reaches the loader.
+/// What the system told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// Something whole stands at one of these paths.
     Changed(Vec<PathBuf>),
     /// Anything may have changed.
     Rescan,
-    /// The end.
-    Stop,
 }
 
 /// The folders that are watched now.
@@ -50,11 +47,10 @@ pub(crate) struct Stamp {
 
 impl Watch {
     /// Without a watcher of the system's files are still looked at now and then.
-    pub(crate) fn start(signals: Sender<Signal>) -> Self {
+    pub(crate) fn start(tell: impl Fn(Signal) + Send + 'static) -> Self {
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if let Some(signal) = signal(event) {
-                // An error says that the loader is gone; the watcher soon is, too.
-                let _ = signals.send(signal);
+                tell(signal);
             }
         });
         let watcher = watcher.map_err(

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Host, Peer, fields, guest::Guest, until};
+use common::{Folder, Host, Peer, engine_of, fields, guest::Guest, until};
 use hookswitch_policy::{
-    PolicySpec, Progress,
+    PolicySpec, Progress, Runner,
     context::{Finished, Hook, Outcome, Run},
     spec::{FailureMode, Isolation},
     status::PolicyStatus,
@@ -331,6 +331,124 @@ fn cpu() -> Duration {
         now.tv_sec.try_into().unwrap(),
         now.tv_nsec.try_into().unwrap(),
     )
+}
+
+/// Takes some ten milliseconds.
+const SLOW_CONFIGURE: &str = "(local $i i32) (local.set $i (i32.const 30000000))
+    (loop $l (br_if $l (local.tee $i (i32.sub (local.get $i) (i32.const 1))))) (call $decide (i32.const 0))";
+
+fn slow_host(workers: usize, body: &str, change: impl Fn(&mut PolicySpec)) -> Host {
+    let guest = Guest::new("a").request(body).configure(SLOW_CONFIGURE);
+    let folder = Folder::new();
+    let mut spec = PolicySpec::new("a", folder.write("a.wasm", &guest.build()));
+    change(&mut spec);
+    Host::on(engine_of(workers, 200), folder, vec![spec]).unwrap()
+}
+
+#[test]
+fn a_slow_configure_is_never_waited_for_by_a_message() {
+    let host = slow_host(4, "(drop (call $count)) (call $next)", |_| {});
+    assert_eq!(
+        status(&host).counters.instances_made,
+        4,
+        "one for each worker"
+    );
+    let generation = host.policies.current();
+    for worker in 0..4 {
+        let runner = Runner::new(host.engine.clone(), worker);
+        let progress = runner.run(&generation, host.given(Hook::Request));
+        assert!(matches!(progress, Progress::Done(_)), "worker {worker}");
+    }
+    for _ in 0..5_000 {
+        assert_eq!(host.request().outcome, Outcome::Continue);
+    }
+    // One call of some thousands may happen to be interrupted for two ticks.
+    let counters = status(&host).counters;
+    assert!(counters.slow < 20, "{counters:?}");
+    until("retired", || status(&host).counters.instances_retired >= 1);
+}
+
+#[test]
+fn after_traps_the_next_messages_wait_for_one_maker() {
+    let body = "(if (i32.eqz (local.get 10)) (then unreachable)) (call $next)";
+    let host = slow_host(1, body, |spec| spec.limits.wall_ms_max = 20_000);
+    for _ in 0..5 {
+        assert!(reason(host.run(from(&host, 7, false))).starts_with("trapped"));
+    }
+    let (done, results) = mpsc::channel();
+    for source in 8..40 {
+        run_anyhow(&host, from(&host, source, true), &done);
+    }
+    let outcomes: Vec<Outcome> = results.into_iter().take(32).collect();
+    assert!(
+        outcomes.iter().all(|outcome| *outcome == Outcome::Continue),
+        "{outcomes:?}"
+    );
+    let made = status(&host).counters.instances_made;
+    assert!(made < 20, "{made} for five traps and 32 messages");
+}
+
+#[test]
+fn what_cannot_be_served_fresh_is_refused_at_once_and_the_rest_is_served() {
+    let host = slow_host(1, COUNT, |spec| {
+        spec.isolation = Isolation::Message;
+        spec.limits.wall_ms_max = 20_000;
+    });
+    let (done, results) = mpsc::channel();
+    for _ in 0..200 {
+        run_anyhow(&host, host.given(Hook::Request), &done);
+    }
+    let outcomes: Vec<Outcome> = results.into_iter().take(200).collect();
+    let served = outcomes
+        .iter()
+        .filter(|outcome| **outcome == Outcome::Continue)
+        .count();
+    let refused = status(&host).counters.in_flight;
+    assert!(
+        served >= 64 && served as u64 + refused == 200,
+        "{served} served, {refused} refused"
+    );
+}
+
+/// Its outcome is sent, sooner or later.
+fn run_anyhow(host: &Host, run: Run, done: &mpsc::Sender<Outcome>) {
+    match host.runner.run(&host.policies.current(), run) {
+        Progress::Done(finished) => done.send(finished.outcome).unwrap(),
+        Progress::Pending(pending) => {
+            let done = done.clone();
+            host.engine.slow_lane().spawn(pending, move |finished| {
+                done.send(finished.outcome).unwrap()
+            });
+        }
+    }
+}
+
+#[test]
+fn an_empty_pool_is_not_the_policys_fault() {
+    let guest = Guest::new("a")
+        .sleeps()
+        .request("(call $sleep) (call $next)");
+    let folder = Folder::new();
+    let spec = PolicySpec::new("a", folder.write("a.wasm", &guest.build()));
+    let host = Host::on(engine_of(1, 2), folder, vec![spec]).unwrap();
+    let generation = host.policies.current();
+    let begin = || host.runner.run(&generation, host.given(Hook::Request));
+    let waiting = [begin(), begin()];
+    let Progress::Done(finished) = begin() else {
+        panic!("it waits")
+    };
+    assert_eq!(
+        reason(finished),
+        "no instance: the pool of all policies is empty"
+    );
+    assert_eq!(
+        (
+            status(&host).counters.pool,
+            status(&host).last_error.is_none()
+        ),
+        (1, true)
+    );
+    drop(waiting);
 }
 
 #[test]

@@ -35,9 +35,11 @@ fn status(host: &Host) -> PolicyStatus {
 }
 
 fn wait_for(host: &Host, stamp: &str) -> Duration {
-    until(stamp, || {
-        fields(host.request()) == format!("X-Trail: {stamp}")
-    })
+    wait_for_trail(host, &format!("X-Trail: {stamp}"))
+}
+
+fn wait_for_trail(host: &Host, trail: &str) -> Duration {
+    until(trail, || fields(host.request()) == trail)
 }
 
 #[test]
@@ -172,17 +174,14 @@ fn what_is_broken_is_refused_and_the_version_before_goes_on() {
             (status.state, status.counters.reloads),
             (State::Quarantined, 0)
         );
-        let text = status.last_error.unwrap().text;
-        assert!(
-            text.starts_with("not reloaded: ") && text.contains(reason),
-            "{text}"
-        );
+        let text = status.load_error.unwrap().text;
+        assert!(text.contains(reason), "{text}");
         assert_eq!(fields(host.request()), "X-Trail: one");
     }
     rename_over(&path, &good);
     wait_for(&host, "two");
     assert_eq!(
-        (status(&host).state, status(&host).last_error.is_none()),
+        (status(&host).state, status(&host).load_error.is_none()),
         (State::Active, true)
     );
 }
@@ -255,6 +254,74 @@ fn a_new_version_is_not_blamed_for_the_one_before() {
         assert_eq!(fields(host.request()), "X-Trail: two");
     }
     assert_eq!(status(&host).circuits_open, 0);
+}
+
+#[test]
+fn a_fault_of_the_active_version_does_not_hide_why_the_newest_is_refused() {
+    let folder = Folder::new();
+    let path = folder.write("a.wasm", &Guest::new("a").request("(call $fault)").build());
+    let host = host(folder, "a.wasm");
+    rename_over(&path, b"not wasm");
+    until("refused", || status(&host).state == State::Quarantined);
+    drop(host.request());
+    let status = status(&host);
+    assert_eq!(
+        status.last_error.unwrap().text,
+        "request-hook: fault a: pbx"
+    );
+    let text = status.load_error.unwrap().text;
+    assert!(text.contains("no WebAssembly"), "{text}");
+}
+
+#[test]
+fn a_policy_that_takes_long_to_configure_delays_no_other() {
+    let folder = Folder::new();
+    let slow = folder.write("a.wasm", &version("one"));
+    let other = folder.write("b.wasm", &version("b"));
+    let host = Host::with(
+        folder,
+        vec![PolicySpec::new("a", &slow), PolicySpec::new("b", &other)],
+    )
+    .unwrap();
+    let spinning = Guest::new("a")
+        .request("(call $next)")
+        .configure("(call $spin) unreachable");
+    rename_over(&slow, &spinning.build());
+    until("being configured", || status(&host).state == State::Linked);
+    rename_over(&other, &version("two"));
+    wait_for_trail(&host, "X-Trail: one, X-Trail: two");
+    assert_eq!(
+        status(&host).state,
+        State::Linked,
+        "the slow one is not done yet"
+    );
+    until("refused", || status(&host).state == State::Quarantined);
+    let text = status(&host).load_error.unwrap().text;
+    assert_eq!(text, "not configured within configure_ms_max = 5000");
+}
+
+#[test]
+fn old_versions_keep_no_instances_that_nobody_uses() {
+    let folder = Folder::new();
+    let path = folder.write("a.wasm", &version("one"));
+    let host = host(folder, "a.wasm");
+    let mut held = Vec::new();
+    for count in 0..5 {
+        held.push(host.policies.current());
+        let stamp = if count % 2 == 0 { "two" } else { "one" };
+        rename_over(&path, &version(stamp));
+        wait_for(&host, stamp);
+    }
+    until("swept", || {
+        let counters = status(&host).counters;
+        counters.instances_made - counters.instances_retired == 1
+    });
+    let stamps = held
+        .iter()
+        .map(|old| fields(host.run_in(old, host.given(Hook::Request))));
+    assert!(
+        stamps.eq(["one", "two", "one", "two", "one"].map(|stamp| format!("X-Trail: {stamp}")))
+    );
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use hookswitch_policy::{Engine, EngineConfig, Policies};
+use hookswitch_policy::{Engine, EngineConfig, Policies, pool::instances_needed};
 use hookswitch_sip::{
     flow::{Flow, ListenerId, Transport, WorkerId},
     limits::Limits,
@@ -291,10 +291,11 @@ fn datagram_flow(
 }
 
 fn load_policies(config: &Config, state: &State) -> Result<(Engine, Arc<Policies>)> {
+    let workers = config.workers.into();
     let engine = Engine::new(EngineConfig {
-        workers: config.workers.into(),
+        workers,
+        instances_max: instances_needed(workers, &config.policies)?,
         compile_cache: Some(state.compiled_policies()),
-        ..EngineConfig::default()
     })?;
     let policies = Policies::start(&engine, reload::with_config_files(&config.policies, state)?)?;
     Ok((engine, policies))

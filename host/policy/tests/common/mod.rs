@@ -74,9 +74,13 @@ pub struct Host {
 }
 
 pub fn engine() -> Engine {
+    engine_of(1, 200)
+}
+
+pub fn engine_of(workers: usize, instances_max: u32) -> Engine {
     Engine::new(EngineConfig {
-        workers: 2,
-        instances_max: 200,
+        workers,
+        instances_max,
         compile_cache: None,
     })
     .unwrap()
@@ -99,7 +103,10 @@ impl Host {
     }
 
     pub fn with(folder: Folder, specs: Vec<PolicySpec>) -> Result<Self, StartError> {
-        let engine = engine();
+        Self::on(engine(), folder, specs)
+    }
+
+    pub fn on(engine: Engine, folder: Folder, specs: Vec<PolicySpec>) -> Result<Self, StartError> {
         let policies = Policies::start(&engine, specs)?;
         let runner = Runner::new(engine.clone(), 0);
         Ok(Self {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use hookswitch_policy::pool::instances_needed;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -78,6 +79,13 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
             .collect(),
         upstreams,
     };
+    if let Err(error) = instances_needed(config.workers.into(), &config.policies) {
+        faults.push(
+            "policy",
+            error.to_string(),
+            "lower limits.hooks_in_flight_max of policies, or server.workers",
+        );
+    }
     for key in file.table.keys() {
         faults.push(
             key.as_str(),
