@@ -17,7 +17,7 @@ use crate::{
     instance::Blueprint,
     policy::Policy,
     spec::ConfigSource,
-    status::State,
+    status::{Stage, State},
     version::{Digests, Parts, Runtime, Version},
 };
 
@@ -47,6 +47,19 @@ pub(crate) enum LoadError {
     SelfTest(String),
     #[error("the host panicked while it loaded it; its log has more")]
     Panic,
+}
+
+impl LoadError {
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Self::Read { .. } | Self::Config { .. } => Stage::Read,
+            Self::Compile { .. } | Self::NoWasm { .. } | Self::CoreModule { .. } | Self::Panic => {
+                Stage::Compile
+            }
+            Self::Contract(_) | Self::Link(_) => Stage::Link,
+            Self::SelfTest(_) => Stage::Configure,
+        }
+    }
 }
 
 /// A policy's files as they are now.

@@ -372,7 +372,7 @@ fn quarantine(entry: &Entry, seen: &mut Seen, Refusal { refused, error }: Refusa
         entry.lock_progress().state = State::Quarantined;
         return;
     }
-    entry.refuse(error.to_string());
+    entry.refuse(error.stage(), error.to_string());
     tracing::warn!(policy = entry.policy.name(), %error, "policy not reloaded; the version before goes on");
 }
 

@@ -19,7 +19,7 @@ use crate::{
     loader::{Event, Loader},
     policy::Policy,
     spec::PolicySpec,
-    status::{Counters, Draining, LastError, PolicyStatus, State},
+    status::{Counters, Draining, LastError, PolicyStatus, Stage, State},
     version::Version,
     watch::Signal,
 };
@@ -54,7 +54,7 @@ pub(crate) struct LoadProgress {
     active_since: SystemTime,
     reload_ms: u64,
     reloads: u64,
-    refused: u64,
+    refused: [u64; Stage::ALL.len()],
 }
 
 /// Every policy that cannot be loaded, and why.
@@ -172,7 +172,7 @@ impl Entry {
             active_since: SystemTime::now(),
             reload_ms: 0,
             reloads: 0,
-            refused: 0,
+            refused: Default::default(),
         };
         Self {
             policy: Arc::new(policy),
@@ -201,10 +201,10 @@ impl Entry {
     }
 
     /// The newest files cannot serve.
-    pub(crate) fn refuse(&self, reason: String) {
+    pub(crate) fn refuse(&self, stage: Stage, reason: String) {
         let mut progress = self.lock_progress();
         progress.state = State::Quarantined;
-        progress.refused += 1;
+        progress.refused[stage as usize] += 1;
         progress.error = Some(LastError::now(reason));
     }
 
@@ -213,7 +213,8 @@ impl Entry {
         let progress = self.lock_progress().clone();
         let counters = Counters {
             reloads: progress.reloads,
-            reloads_refused: progress.refused,
+            reloads_refused: progress.refused.iter().sum(),
+            refused: Stage::ALL.into_iter().zip(progress.refused).collect(),
             ..policy.counters()
         };
         PolicyStatus {

@@ -123,6 +123,78 @@ pub struct Counters {
     pub reloads: u64,
     /// New versions that were refused.
     pub reloads_refused: u64,
+    /// The same, by what refused them.
+    pub refused: BTreeMap<Stage, u64>,
+}
+
+impl Counters {
+    /// Faults by cause.
+    pub fn causes(&self) -> [(&'static str, u64); 9] {
+        [
+            ("reported", self.reported),
+            ("trap", self.traps),
+            ("timeout", self.timeouts),
+            ("memory", self.memory),
+            ("instantiation", self.instantiations),
+            ("decision", self.decisions),
+            ("in-flight", self.in_flight),
+            ("pool", self.pool),
+            ("circuit-open", self.circuit_open),
+        ]
+    }
+}
+
+/// What can refuse a new version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// A file cannot be read, or is no JSON.
+    Read,
+    /// It is no component.
+    Compile,
+    /// Its imports or exports are not what the contract says.
+    Link,
+    /// It did not take its configuration.
+    Configure,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Compile, Self::Link, Self::Configure];
+
+    /// As in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Compile => "compile",
+            Self::Link => "link",
+            Self::Configure => "configure",
+        }
+    }
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Seen,
+        Self::Compiled,
+        Self::Linked,
+        Self::Configured,
+        Self::Active,
+        Self::Quarantined,
+    ];
+
+    /// As in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Compiled => "compiled",
+            Self::Linked => "linked",
+            Self::Configured => "configured",
+            Self::Active => "active",
+            Self::Quarantined => "quarantined",
+        }
+    }
 }
 
 /// A generation that no longer serves new transactions, while old ones hold it.

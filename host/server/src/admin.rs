@@ -242,7 +242,7 @@ fn metrics(shared: &Shared) -> String {
         "",
         shared.started.elapsed().as_secs_f64(),
     );
-    policy_metrics(shared, &mut out);
+    policy_metrics::render(&shared.policies.status(), &mut out);
     // Writing to a String cannot fail; without /proc there are no such numbers.
     if let Ok((cpu_s, rss_bytes)) = process() {
         let _ = writeln!(
@@ -255,83 +255,6 @@ fn metrics(shared: &Shared) -> String {
         );
     }
     out
-}
-
-fn policy_metrics(shared: &Shared, out: &mut String) {
-    let policies = shared.policies.status();
-    head(out, "policy_calls_total", "counter", "Hooks run");
-    for policy in &policies {
-        for (hook, calls) in &policy.counters.calls {
-            let hook = hook.interface().trim_end_matches("-hook");
-            let labels = format!("policy=\"{}\",hook=\"{hook}\"", policy.name);
-            line(out, "policy_calls_total", &labels, calls);
-        }
-    }
-    type Number = fn(&hookswitch_policy::status::PolicyStatus) -> f64;
-    let numbers: [(&str, &str, &str, Number); 10] = [
-        (
-            "policy_call_seconds_total",
-            "counter",
-            "Time in hooks",
-            |p| p.counters.call_ns as f64 / 1e9,
-        ),
-        (
-            "policy_slow_total",
-            "counter",
-            "Hooks that did not end in their first poll",
-            |p| p.counters.slow as f64,
-        ),
-        ("policy_faults_total", "counter", "Hooks that failed", |p| {
-            p.counters.faults as f64
-        }),
-        ("policy_traps_total", "counter", "Hooks that trapped", |p| {
-            p.counters.traps as f64
-        }),
-        (
-            "policy_timeouts_total",
-            "counter",
-            "Hooks over their time",
-            |p| p.counters.timeouts as f64,
-        ),
-        (
-            "policy_instances_made_total",
-            "counter",
-            "Instances made",
-            |p| p.counters.instances_made as f64,
-        ),
-        (
-            "policy_reloads_total",
-            "counter",
-            "New versions that came to serve",
-            |p| p.counters.reloads as f64,
-        ),
-        (
-            "policy_reloads_refused_total",
-            "counter",
-            "New versions that were refused",
-            |p| p.counters.reloads_refused as f64,
-        ),
-        ("policy_in_flight", "gauge", "Hooks running", |p| {
-            f64::from(p.in_flight)
-        }),
-        (
-            "policy_reload_seconds",
-            "gauge",
-            "The last reload, from seen to serving",
-            |p| p.reload_ms as f64 / 1e3,
-        ),
-    ];
-    for (name, kind, help, number) in numbers {
-        head(out, name, kind, help);
-        for policy in &policies {
-            line(
-                out,
-                name,
-                &format!("policy=\"{}\"", policy.name),
-                number(policy),
-            );
-        }
-    }
 }
 
 /// CPU time in seconds and resident memory in bytes of this process.

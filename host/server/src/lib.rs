@@ -14,6 +14,7 @@ pub mod log;
 mod metrics;
 mod observe;
 pub mod open_files;
+mod policy_metrics;
 mod proxy_config;
 mod reload;
 pub mod server;

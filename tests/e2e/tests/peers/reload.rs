@@ -27,7 +27,7 @@ fn a_broken_component_changes_nothing() {
     let (alice, bob) = (world.phone("alice", 440), world.phone("bob", 700));
     world.host.set_component("header-rules", b"not a component");
     world.host.until_policy("header-rules", |policy| {
-        policy["state"] == "quarantined" && policy["last_error"]["text"].is_string()
+        policy["state"] == "quarantined" && policy["load_error"]["text"].is_string()
     });
     alice.sends("bob", "still here");
     assert_eq!(bob.receives("still here")["X-Edge"], "one");
