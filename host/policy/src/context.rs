@@ -157,6 +157,8 @@ pub trait Source: Send + Sync {
     fn upgrade(&self, name: &str) -> Option<String>;
     /// Of this connection.
     fn attribute(&self, key: &str) -> Option<String>;
+    /// How many it has.
+    fn attributes(&self) -> usize;
     /// Applied when a hook returned.
     fn apply(&self, identity: Option<String>, attributes: Vec<AttributeEdit>);
 }

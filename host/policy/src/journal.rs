@@ -139,19 +139,14 @@ impl Journal {
 
     /// As edited so far.
     pub(crate) fn attribute(&self, owner: Owner, key: &str) -> Option<String> {
-        let (edits, found) = match owner {
-            Owner::Source => (&self.source_attributes, None),
-            Owner::Transaction => (&self.transaction.edits, Some(&self.transaction.found)),
-            Owner::Call => (&self.call.edits, Some(&self.call.found)),
-        };
-        match (edits.iter().rev().find(|(edited, _)| edited == key), found) {
-            (Some((_, value)), _) => value.clone(),
-            (None, Some(found)) => found.get(key).cloned(),
-            (None, None) => self.source.attribute(key),
+        let (edits, _) = self.edits(owner);
+        match edited(edits, key) {
+            Some(value) => value.clone(),
+            None => self.found(owner, key),
         }
     }
 
-    /// `scope_max`: how many an owner may have.
+    /// `scope_max`: how many an owner may have when the hook has returned.
     pub(crate) fn set_attribute(
         &mut self,
         owner: Owner,
@@ -159,36 +154,71 @@ impl Journal {
         value: Option<String>,
         scope_max: usize,
     ) -> Result<(), EditError> {
-        let (edits, found, since) = match owner {
-            Owner::Source => (
-                &mut self.source_attributes,
-                0,
-                self.before.source_attributes,
-            ),
-            Owner::Transaction => (
-                &mut self.transaction.edits,
-                self.transaction.found.len(),
-                self.before.transaction,
-            ),
-            Owner::Call => (
-                &mut self.call.edits,
-                self.call.found.len(),
-                self.before.call,
-            ),
-        };
-        if let Some((_, edited)) = edits
-            .iter_mut()
-            .skip(since)
-            .find(|(edited, _)| *edited == key)
-        {
-            *edited = value;
-            return Ok(());
-        }
-        if found + edits.len() >= scope_max {
+        let is_there = self.attribute(owner, &key).is_some();
+        if value.is_some() && !is_there && self.count(owner) >= scope_max {
             return Err(EditError::TooLarge);
         }
-        edits.push((key, value));
+        let (edits, since) = self.edits(owner);
+        let was_there = edited(&edits[..since], &key)
+            .map_or_else(|| self.found(owner, &key).is_some(), Option::is_some);
+        let (edits, since) = self.edits_mut(owner);
+        let mine = edits[since..].iter().position(|(edited, _)| *edited == key);
+        // What was not there before needs no deletion: edits are as few as what they set and find.
+        match mine.map(|mine| since + mine) {
+            Some(mine) if value.is_none() && !was_there => drop(edits.remove(mine)),
+            Some(mine) => edits[mine].1 = value,
+            None if value.is_none() && !was_there => {}
+            None => edits.push((key, value)),
+        }
         Ok(())
+    }
+
+    /// How many attributes this owner has, as edited so far.
+    fn count(&self, owner: Owner) -> usize {
+        let (edits, _) = self.edits(owner);
+        let found = match owner {
+            Owner::Source => self.source.attributes(),
+            Owner::Transaction => self.transaction.found.len(),
+            Owner::Call => self.call.found.len(),
+        };
+        let mut count = found;
+        for (index, (key, value)) in edits.iter().enumerate() {
+            if edited(&edits[index + 1..], key).is_some() {
+                continue;
+            }
+            match (self.found(owner, key).is_some(), value.is_some()) {
+                (false, true) => count += 1,
+                (true, false) => count = count.saturating_sub(1),
+                (true, true) | (false, false) => {}
+            }
+        }
+        count
+    }
+
+    /// Before the first edit.
+    fn found(&self, owner: Owner, key: &str) -> Option<String> {
+        match owner {
+            Owner::Source => self.source.attribute(key),
+            Owner::Transaction => self.transaction.found.get(key).cloned(),
+            Owner::Call => self.call.found.get(key).cloned(),
+        }
+    }
+
+    /// All edits, and how many of them policies before the present one made.
+    fn edits(&self, owner: Owner) -> (&[AttributeEdit], usize) {
+        match owner {
+            Owner::Source => (&self.source_attributes, self.before.source_attributes),
+            Owner::Transaction => (&self.transaction.edits, self.before.transaction),
+            Owner::Call => (&self.call.edits, self.before.call),
+        }
+    }
+
+    fn edits_mut(&mut self, owner: Owner) -> (&mut Vec<AttributeEdit>, usize) {
+        match owner {
+            Owner::Source => (&mut self.source_attributes, self.before.source_attributes),
+            Owner::Transaction => (&mut self.transaction.edits, self.before.transaction),
+            Owner::Call => (&mut self.call.edits, self.before.call),
+        }
     }
 
     /// The present policy returned: its edits stay, and the next one begins.
@@ -230,6 +260,103 @@ impl Journal {
             timeouts: self.timeouts,
             transaction: self.transaction.edits,
             call: self.call.edits,
+        }
+    }
+}
+
+/// The last edit of this key; the inner `None` is a deletion.
+fn edited<'a>(edits: &'a [AttributeEdit], key: &str) -> Option<&'a Option<String>> {
+    let mut latest = edits.iter().rev();
+    latest
+        .find(|(edited, _)| edited == key)
+        .map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, net::IpAddr};
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Source for Nobody {
+        fn transport(&self) -> &str {
+            "udp"
+        }
+        fn peer(&self) -> String {
+            String::new()
+        }
+        fn address(&self) -> IpAddr {
+            [192, 0, 2, 1].into()
+        }
+        fn listener(&self) -> &str {
+            ""
+        }
+        fn identity(&self) -> Option<String> {
+            None
+        }
+        fn upgrade(&self, _: &str) -> Option<String> {
+            None
+        }
+        fn attribute(&self, key: &str) -> Option<String> {
+            (key == "a" || key == "b").then(|| "found".into())
+        }
+        fn attributes(&self) -> usize {
+            2
+        }
+        fn apply(&self, _: Option<String>, _: Vec<AttributeEdit>) {}
+    }
+
+    impl Names for Nobody {
+        fn has_upstream(&self, _: &str) -> bool {
+            false
+        }
+        fn check_uri(&self, _: &str) -> Result<(), String> {
+            Ok(())
+        }
+        fn check_header(&self, _: &str, _: &str) -> Result<(), EditError> {
+            Ok(())
+        }
+    }
+
+    fn journal() -> Journal {
+        let found = ["a", "b"].map(|key| (key.to_owned(), "found".to_owned()));
+        let found: Attributes = Arc::new(BTreeMap::from(found));
+        let (source, names) = (Arc::new(Nobody), Arc::new(Nobody));
+        Journal::new(None, source, names, (found.clone(), found), Routing::Free)
+    }
+
+    const OWNERS: [Owner; 3] = [Owner::Source, Owner::Transaction, Owner::Call];
+
+    #[test]
+    fn a_full_scope_can_be_changed_and_emptied() {
+        for owner in OWNERS {
+            let mut journal = journal();
+            let mut set = |key: &str, value: Option<&str>| {
+                journal.set_attribute(owner, key.into(), value.map(str::to_owned), 2)
+            };
+            assert_eq!(set("c", Some("new")), Err(EditError::TooLarge), "{owner:?}");
+            assert_eq!(set("a", Some("changed")), Ok(()));
+            assert_eq!(set("b", None), Ok(()));
+            assert_eq!(set("c", Some("new")), Ok(()));
+            assert_eq!(set("b", Some("again")), Err(EditError::TooLarge));
+            let values = ["a", "b", "c"].map(|key| journal.attribute(owner, key));
+            assert_eq!(values, [Some("changed".into()), None, Some("new".into())]);
+        }
+    }
+
+    #[test]
+    fn what_is_set_and_deleted_again_leaves_nothing() {
+        for owner in OWNERS {
+            let mut journal = journal();
+            for index in 0..100 {
+                let key = format!("k{index}");
+                let set = journal.set_attribute(owner, key.clone(), Some("v".into()), 3);
+                assert_eq!(set, Ok(()), "{owner:?}");
+                assert_eq!(journal.set_attribute(owner, key, None, 3), Ok(()));
+            }
+            assert_eq!((journal.edits(owner).0.len(), journal.count(owner)), (0, 2));
         }
     }
 }

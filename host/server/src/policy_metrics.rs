@@ -93,7 +93,12 @@ pub(crate) fn render(policies: &[PolicyStatus], out: &mut String) {
     for policy in policies {
         for state in State::ALL {
             let labels = labels(policy, Some(("state", state.name())));
-            line(out, "policy_state", &labels, u8::from(policy.state == state));
+            line(
+                out,
+                "policy_state",
+                &labels,
+                u8::from(policy.state == state),
+            );
         }
     }
 }

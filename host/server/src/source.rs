@@ -10,6 +10,9 @@ use std::{
 use hookswitch_policy::context::{self, AttributeEdit};
 use hookswitch_sip::flow::Transport;
 
+/// Of one source, whatever policies set; more are dropped.
+const ATTRIBUTES_MAX: usize = 256;
+
 /// One peer.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -112,13 +115,19 @@ impl context::Source for Source {
     fn attribute(&self, key: &str) -> Option<String> {
         self.given().attributes.get(key).cloned()
     }
+    fn attributes(&self) -> usize {
+        self.given().attributes.len()
+    }
     fn apply(&self, identity: Option<String>, attributes: Vec<AttributeEdit>) {
         let mut given = self.given();
         if identity.is_some() {
             given.identity = identity;
         }
         for (key, value) in attributes {
+            let is_new = !given.attributes.contains_key(&key);
             match value {
+                // Each policy has a limit of its own; hooks that run at the same time do not see each other's attributes.
+                Some(_) if is_new && given.attributes.len() >= ATTRIBUTES_MAX => {}
                 Some(value) => drop(given.attributes.insert(key, value)),
                 None => drop(given.attributes.remove(&key)),
             }
@@ -134,5 +143,27 @@ pub(crate) fn transport_name(transport: Transport) -> &'static str {
         Transport::Tls => "tls",
         Transport::Ws => "ws",
         Transport::Wss => "wss",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookswitch_policy::context::Source as _;
+
+    use super::*;
+
+    #[test]
+    fn a_source_has_no_more_attributes_than_its_limit() {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 5060));
+        let source = Source::address(Transport::Udp, peer, "udp".into());
+        for index in 0..2 * ATTRIBUTES_MAX {
+            source.apply(None, vec![(index.to_string(), Some("v".into()))]);
+        }
+        assert_eq!(source.attributes(), ATTRIBUTES_MAX);
+        source.apply(
+            None,
+            vec![("0".into(), None), ("k".into(), Some("v".into()))],
+        );
+        assert_eq!(source.attribute("k").as_deref(), Some("v"));
     }
 }

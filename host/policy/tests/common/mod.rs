@@ -221,6 +221,9 @@ impl Source for Peer {
     fn attribute(&self, _: &str) -> Option<String> {
         None
     }
+    fn attributes(&self) -> usize {
+        0
+    }
     fn apply(&self, identity: Option<String>, attributes: Vec<(String, Option<String>)>) {
         self.applied.lock().unwrap().push((identity, attributes));
     }
