@@ -20,6 +20,16 @@ use crate::{
 /// Lines of the host about failures of one policy, each second.
 const FAULT_LINES_PER_SECOND_MAX: u32 = 5;
 
+/// Of the lines that a policy may write, one in so many is kept for warnings and errors.
+const URGENT_LINES_SHARE: u32 = 4;
+
+/// Whether a line may use what is kept for warnings and errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    Usual,
+    Urgent,
+}
+
 /// Lives as long as the host.
 pub(crate) struct Policy {
     spec: PolicySpec,
@@ -86,8 +96,12 @@ impl Policy {
         &self.spec.grants
     }
 
-    pub(crate) fn may_log(&self) -> bool {
-        self.log.take(self.spec.limits.log_lines_per_second_max)
+    pub(crate) fn may_log(&self, urgency: Urgency) -> bool {
+        let lines_max = self.spec.limits.log_lines_per_second_max;
+        self.log.take(match urgency {
+            Urgency::Usual => lines_max - lines_max / URGENT_LINES_SHARE,
+            Urgency::Urgent => lines_max,
+        })
     }
 
     pub(crate) fn hooks_in_flight(&self) -> u32 {
@@ -213,10 +227,28 @@ impl LineRate {
         if self.second.swap(second, Relaxed) != second {
             self.lines.store(0, Relaxed);
         }
-        let free = self.lines.fetch_add(1, Relaxed) < lines_per_second_max;
-        if !free {
+        // What is dropped takes nothing from those with a higher limit.
+        let free = |lines| (lines < lines_per_second_max).then_some(lines + 1);
+        let is_free = self.lines.fetch_update(Relaxed, Relaxed, free).is_ok();
+        if !is_free {
             self.dropped.fetch_add(1, Relaxed);
         }
-        free
+        is_free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_find_room_among_many_other_lines() {
+        let mut spec = PolicySpec::new("a", "a.wasm");
+        spec.limits.log_lines_per_second_max = 40;
+        let policy = Policy::new(spec, 1);
+        let mut written = |urgency| (0..1_000).filter(|_| policy.may_log(urgency)).count();
+        // A new second may begin between them.
+        assert!(written(Urgency::Usual) >= 30);
+        assert!(written(Urgency::Urgent) >= 10);
     }
 }

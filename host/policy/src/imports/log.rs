@@ -1,11 +1,14 @@
 //! `log`: lines into the host's log, cut and counted.
 
 use super::State;
-use crate::bindings::imported::log::{Host, Level};
+use crate::{
+    bindings::imported::log::{Host, Level},
+    policy::Urgency,
+};
 
 impl Host for State {
     fn write(&mut self, level: Level, text: String) {
-        if !self.policy.may_log() {
+        if !is_enabled(level) || !self.policy.may_log(urgency(level)) {
             return;
         }
         let policy = self.policy.name();
@@ -17,6 +20,24 @@ impl Host for State {
             Level::Warn => tracing::warn!(target: "policy", policy, "{text}"),
             Level::Error => tracing::error!(target: "policy", policy, "{text}"),
         }
+    }
+}
+
+/// A line that nobody would see costs nothing of the rate.
+fn is_enabled(level: Level) -> bool {
+    match level {
+        Level::Trace => tracing::enabled!(target: "policy", tracing::Level::TRACE),
+        Level::Debug => tracing::enabled!(target: "policy", tracing::Level::DEBUG),
+        Level::Info => tracing::enabled!(target: "policy", tracing::Level::INFO),
+        Level::Warn => tracing::enabled!(target: "policy", tracing::Level::WARN),
+        Level::Error => tracing::enabled!(target: "policy", tracing::Level::ERROR),
+    }
+}
+
+fn urgency(level: Level) -> Urgency {
+    match level {
+        Level::Trace | Level::Debug | Level::Info => Urgency::Usual,
+        Level::Warn | Level::Error => Urgency::Urgent,
     }
 }
 
