@@ -105,7 +105,8 @@ pub enum FailureMode {
     Open,
 }
 
-/// A mode for each hook. In a dialog the default is open: a broken policy must not keep calls from ending.
+/// A mode for each hook that may stop its message. A response always passes: who waits for it must get one. In a dialog the default
+/// is open: a broken policy must not keep calls from ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FailureModes {
@@ -115,12 +116,10 @@ pub struct FailureModes {
     pub register: FailureMode,
     /// `on-request` outside dialogs.
     pub request: FailureMode,
-    /// `on-request` in a dialog.
+    /// `on-request` and `on-branch` in a dialog.
     pub in_dialog: FailureMode,
-    /// `on-branch`
+    /// `on-branch` outside dialogs.
     pub branch: FailureMode,
-    /// `on-response`
-    pub response: FailureMode,
     /// `on-failure`
     pub failure: FailureMode,
 }
@@ -134,7 +133,6 @@ impl Default for FailureModes {
             request: Closed,
             in_dialog: Open,
             branch: Open,
-            response: Open,
             failure: Open,
         }
     }
@@ -146,10 +144,10 @@ impl FailureModes {
         match hook {
             HookName::Connect => self.connect,
             HookName::Register => self.register,
-            HookName::Request if in_dialog => self.in_dialog,
+            HookName::Request | HookName::Branch if in_dialog => self.in_dialog,
             HookName::Request => self.request,
             HookName::Branch => self.branch,
-            HookName::Response => self.response,
+            HookName::Response => FailureMode::Open,
             HookName::Failure => self.failure,
         }
     }

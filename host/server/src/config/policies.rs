@@ -1,4 +1,5 @@
-//! `[[policy]]`: a policy's own words, with three conveniences: `config` as a table, `config_file`, and one `failure` mode for all hooks.
+//! `[[policy]]`: a policy's own words, with three conveniences: `config` as a table, `config_file`, and one `failure` mode for all hooks outside
+//! dialogs.
 
 use std::{
     collections::HashSet,
@@ -44,15 +45,8 @@ fn spec(key: &str, mut table: Table, folder: &Path, faults: &mut Faults) -> Opti
     let inline = table.remove("config");
     let file = table.remove("config_file");
     if let Some(Value::String(mode)) = table.get("failure") {
-        let hooks = [
-            "connect",
-            "register",
-            "request",
-            "in_dialog",
-            "branch",
-            "response",
-            "failure",
-        ];
+        // Not `in_dialog`: that calls cannot end is not to be said by the way.
+        let hooks = ["connect", "register", "request", "branch", "failure"];
         let modes: Table = hooks
             .iter()
             .map(|hook| ((*hook).to_owned(), Value::String(mode.clone())))

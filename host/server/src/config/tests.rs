@@ -131,6 +131,38 @@ fn a_policy_is_found_beside_the_file() {
 }
 
 #[test]
+fn one_failure_mode_for_all_hooks_lets_calls_end() {
+    use hookswitch_policy::spec::FailureMode::{Closed, Open};
+    let of = |failure: &str| {
+        let text = format!("[[policy]]\nname = \"p\"\ncomponent = \"p\"\nfailure = {failure}\n");
+        let failure = Config::parse(&text, Path::new(".")).unwrap().policies[0].failure;
+        (failure.request, failure.branch, failure.in_dialog)
+    };
+    assert_eq!(of("\"closed\""), (Closed, Closed, Open));
+    assert_eq!(
+        of(r#"{ branch = "closed", in_dialog = "closed" }"#),
+        (Closed, Closed, Closed)
+    );
+}
+
+#[test]
+fn what_policies_may_need_together_has_a_limit() {
+    check(
+        r#"
+        [server]
+        workers = 2
+        [[policy]]
+        name = "p"
+        component = "p.wasm"
+        limits = { hooks_in_flight_max = 20000 }
+        "#,
+        expect![[r#"
+            1 fault in the configuration
+              policy: the policies may need 20049 instances at once; 10000 are the most; lower limits.hooks_in_flight_max of policies, or server.workers"#]],
+    );
+}
+
+#[test]
 fn what_can_change_while_it_runs_is_told_from_the_rest() {
     let with = |domain: &str, n: u32| {
         let text = format!(
