@@ -122,7 +122,7 @@ impl Visitor<'_> for StatusVisitor {
     }
 }
 
-/// `{"name": "User-Agent", "contains": "SIP.js"}`; `exists` without a value test.
+/// `{"name": "User-Agent", "contains": "SIP.js"}`; `exists` without a value test. Of several values one must fit.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeaderTest {

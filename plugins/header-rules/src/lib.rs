@@ -63,6 +63,10 @@ impl Message for Current {
         message::header(name)
     }
 
+    fn values(&self, name: &str) -> Vec<String> {
+        message::header_values(name)
+    }
+
     fn remove(&mut self, name: &str) -> Result<(), EditError> {
         message::remove_header(name)
     }

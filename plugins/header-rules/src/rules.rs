@@ -65,6 +65,7 @@ pub(crate) enum Edit {
 /// The message as rules see it: in a component the host's, in tests a list.
 pub(crate) trait Message {
     fn header(&self, name: &str) -> Option<String>;
+    fn values(&self, name: &str) -> Vec<String>;
     fn remove(&mut self, name: &str) -> Result<(), EditError>;
     fn set(&mut self, name: &str, value: &str) -> Result<(), EditError>;
     fn add(&mut self, name: &str, value: &str) -> Result<(), EditError>;
@@ -78,7 +79,7 @@ impl RuleSet {
         request: &Summary,
         status: u16,
     ) -> Result<(), EditError> {
-        let mut cache = vec![Cached::Unread; self.reads.len()];
+        let mut cache = vec![Cached::default(); self.reads.len()];
         for rule in &self.rules {
             let mut headers = Headers {
                 names: &self.reads,
@@ -110,7 +111,7 @@ impl RuleSet {
                     }
                 }
                 if let Some(stale) = action.slot.and_then(|slot| cache.get_mut(slot.0)) {
-                    *stale = Cached::Unread;
+                    *stale = Cached::default();
                 }
             }
         }
@@ -118,10 +119,11 @@ impl RuleSet {
     }
 }
 
-#[derive(Debug, Clone)]
-enum Cached {
-    Unread,
-    Read(Option<String>),
+/// What has been read of one header.
+#[derive(Debug, Clone, Default)]
+struct Cached {
+    first: Option<Option<String>>,
+    values: Option<Vec<String>>,
 }
 
 /// The headers of one message, each read once.
@@ -132,15 +134,23 @@ pub(crate) struct Headers<'a> {
 }
 
 impl Headers<'_> {
-    /// The first value of this header.
+    /// The first value of this header, whole.
     pub(crate) fn get(&mut self, slot: Slot) -> Option<&str> {
         let (name, cached) = (self.names.get(slot.0)?, self.cache.get_mut(slot.0)?);
-        if matches!(cached, Cached::Unread) {
-            *cached = Cached::Read(self.message.header(name));
-        }
-        match cached {
-            Cached::Read(value) => value.as_deref(),
-            Cached::Unread => None,
+        let first = &mut cached.first;
+        first
+            .get_or_insert_with(|| self.message.header(name))
+            .as_deref()
+    }
+
+    /// All its values.
+    fn values(&mut self, slot: Slot) -> &[String] {
+        match (self.names.get(slot.0), self.cache.get_mut(slot.0)) {
+            (Some(name), Some(cached)) => {
+                let values = &mut cached.values;
+                values.get_or_insert_with(|| self.message.values(name))
+            }
+            (None, _) | (_, None) => &[],
         }
     }
 }
@@ -166,20 +176,22 @@ impl Condition {
                 .any(|prefix| request.request_uri.starts_with(prefix)),
             Self::FromDomain(domains) => one_of(domains, &request.from_uri),
             Self::ToDomain(domains) => one_of(domains, &request.to_uri),
-            Self::Header(slot, test) => test.holds(headers.get(*slot)),
+            Self::Header(slot, test) => test.holds(headers.values(*slot)),
         }
     }
 }
 
 impl Test {
-    fn holds(&self, value: Option<&str>) -> bool {
+    /// One value that fits is enough.
+    fn holds(&self, values: &[String]) -> bool {
+        let any = |fits: &dyn Fn(&str) -> bool| values.iter().any(|value| fits(value));
         match self {
-            Self::Exists => value.is_some(),
-            Self::Absent => value.is_none(),
-            Self::Equals(wanted) => value == Some(wanted),
-            Self::Prefix(wanted) => value.is_some_and(|value| value.starts_with(wanted)),
-            Self::Suffix(wanted) => value.is_some_and(|value| value.ends_with(wanted)),
-            Self::Contains(wanted) => value.is_some_and(|value| value.contains(wanted)),
+            Self::Exists => !values.is_empty(),
+            Self::Absent => values.is_empty(),
+            Self::Equals(wanted) => any(&|value| value == wanted),
+            Self::Prefix(wanted) => any(&|value| value.starts_with(wanted)),
+            Self::Suffix(wanted) => any(&|value| value.ends_with(wanted)),
+            Self::Contains(wanted) => any(&|value| value.contains(wanted)),
         }
     }
 }

@@ -45,6 +45,13 @@ impl Message for List {
             .map(|(_, value)| value.clone())
     }
 
+    fn values(&self, name: &str) -> Vec<String> {
+        self.reads.borrow_mut().push(name.to_owned());
+        let known = self.fields.iter();
+        let known = known.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        known.map(|(_, value)| value.clone()).collect()
+    }
+
     fn remove(&mut self, name: &str) -> Result<(), EditError> {
         self.fields
             .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
@@ -145,6 +152,25 @@ fn conditions() {
 }
 
 #[test]
+fn of_several_values_one_must_fit() {
+    let rule = |test: &str| {
+        format!(
+            r#"{{"rules":[{{"on":"request","when":{{"header":{{"name":"P",{test}}}}},"set":{{"Yes":"{{header:P}}"}}}}]}}"#
+        )
+    };
+    let message = [("P", "sip"), ("P", "tel")];
+    for test in [
+        r#""equals":"tel""#,
+        r#""prefix":"te""#,
+        r#""suffix":"el""#,
+        r#""contains":"e""#,
+    ] {
+        check_request(&rule(test), &message, "P: sip\nP: tel\nYes: sip");
+    }
+    check_request(&rule(r#""equals":"urn""#), &message, "P: sip\nP: tel");
+}
+
+#[test]
 fn responses_by_status() {
     let compiled = rules(r#"{"rules":[{"on":"response","when":{"status":["4xx","500-503",600]},"set":{"X":"{status}"}}]}"#).unwrap();
     for (status, expected) in [
@@ -184,13 +210,14 @@ fn one_rule_on_three_hooks_stamps_each() {
 
 #[test]
 fn a_header_is_read_once_and_again_after_an_edit() {
-    let test = r#"{"on":"request","when":{"header":{"name":"A","equals":"1"}},"set":{"Seen":"{header:A}"}}"#;
+    let test =
+        r#"{"on":"request","when":{"header":{"name":"A","equals":"1"}},"set":{"Seen":"yes"}}"#;
     let edit = r#"{"on":"request","set":{"a":"2"}}"#;
     let compiled = rules(&format!(r#"{{"rules":[{test},{test},{edit},{test}]}}"#)).unwrap();
     let mut message = List::new(&[("A", "1")]);
     compiled.request.apply(&mut message, &invite(), 0).unwrap();
     assert_eq!(*message.reads.borrow(), ["A", "A"]);
-    assert_eq!(message.text(), "Seen: 1\na: 2");
+    assert_eq!(message.text(), "Seen: yes\na: 2");
 }
 
 #[test]
