@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::shell::{cargo, run, target_dir};
+use crate::shell::{artifacts, cargo};
 
 /// Gives the path of the binary. All of the workspace is named, or cargo would choose other features of the shared dependencies
 /// here than for the tests, and build them again.
 pub(crate) fn build() -> Result<PathBuf> {
-    run(
-        "hookswitch (the first time takes some minutes)",
-        cargo().args(["build", "--workspace", "--bin", "hookswitch"]),
-    )?;
-    Ok(target_dir().join("debug/hookswitch"))
+    let mut cargo = cargo();
+    cargo.args(["build", "--locked", "--workspace", "--bin", "hookswitch"]);
+    artifacts("hookswitch (the first time takes some minutes)", &mut cargo)?
+        .into_iter()
+        .find(|file| file.ends_with("hookswitch"))
+        .context("cargo made no hookswitch")
 }

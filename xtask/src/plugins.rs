@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use wit_component::ComponentEncoder;
@@ -24,6 +24,12 @@ pub(crate) enum Selection<'a> {
 
 /// `cargo xtask build-plugins [NAME…]`: all of them if none is named.
 pub(crate) fn run(args: &[String]) -> Result<()> {
+    let flags: Vec<String> = args
+        .iter()
+        .filter(|arg| arg.starts_with('-'))
+        .cloned()
+        .collect();
+    shell::only_flags(&flags, &[])?;
     let names: Vec<&str> = args.iter().map(String::as_str).collect();
     let selection = if names.is_empty() {
         Selection::All
@@ -206,7 +212,6 @@ fn compile(selection: Selection<'_>) -> Result<Vec<PathBuf>> {
         "--target",
         TARGET,
     ]);
-    cargo.args(["--message-format", "json-render-diagnostics"]);
     // Flags of the caller are for the host; the guests' own stand in plugins/.cargo/config.toml.
     cargo
         .env("CARGO_TARGET_DIR", target_dir().join("guests"))
@@ -217,27 +222,14 @@ fn compile(selection: Selection<'_>) -> Result<Vec<PathBuf>> {
         Selection::Named(names) => cargo.args(names.iter().flat_map(|name| ["--package", name])),
     };
     toolchain()?.apply(&mut cargo);
-    let done = cargo
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(
-        done.status.success(),
-        "the policies do not build: see cargo's words above"
-    );
-    let mut modules = Vec::new();
-    for line in String::from_utf8_lossy(&done.stdout).lines() {
-        let message: serde_json::Value =
-            serde_json::from_str(line).context("cargo wrote a line that is not JSON")?;
-        let files = message["filenames"].as_array().into_iter().flatten();
-        modules.extend(
-            files
-                .filter_map(|file| file.as_str())
-                .filter(|file| file.ends_with(".wasm"))
-                .map(PathBuf::from),
-        );
-    }
-    Ok(modules)
+    let files = shell::artifacts("policies", &mut cargo)?;
+    Ok(files
+        .into_iter()
+        .filter(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "wasm")
+        })
+        .collect())
 }
 
 /// Wraps one core module; its world stands in a custom section that the SDK's bindings put there.

@@ -3,10 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 /// A line about a long step is printed this often while it runs.
 const PROGRESS_EVERY_S: u64 = 30;
@@ -18,9 +20,25 @@ pub(crate) fn root() -> PathBuf {
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
 
-/// Where cargo builds; the guests' build and the demo have folders in it.
+/// Where cargo builds, by cargo's own word; the guests' build and the demo have folders in it.
 pub(crate) fn target_dir() -> PathBuf {
-    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+    static FOLDER: LazyLock<PathBuf> =
+        LazyLock::new(|| asked_of_cargo().unwrap_or_else(|| root().join("target")));
+    FOLDER.clone()
+}
+
+fn asked_of_cargo() -> Option<PathBuf> {
+    let says = read(cargo().args(["metadata", "--no-deps", "--format-version=1"])).ok()?;
+    let says: Value = serde_json::from_str(&says).ok()?;
+    Some(PathBuf::from(says["target_directory"].as_str()?))
+}
+
+/// Refuses what a command does not know, rather than do something else than was meant.
+pub(crate) fn only_flags(args: &[String], known: &[&str]) -> Result<()> {
+    match args.iter().find(|arg| !known.contains(&arg.as_str())) {
+        Some(arg) => bail!("`{arg}` is not understood; `cargo xtask help` shows what is"),
+        None => Ok(()),
+    }
 }
 
 /// Where tools that we bring are kept between runs: `HOOKSWITCH_CACHE`, or `~/.cache/hookswitch`.
@@ -83,6 +101,20 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     }
     println!("   {what}: done in {}", elapsed(started.elapsed()));
     Ok(())
+}
+
+/// Runs a cargo that builds; gives the files that it says it made or found as they should be.
+pub(crate) fn artifacts(what: &str, cargo: &mut Command) -> Result<Vec<PathBuf>> {
+    println!("── {what}: {}", line(cargo));
+    let messages = read(cargo.args(["--message-format", "json-render-diagnostics"]))?;
+    let mut files = Vec::new();
+    for message in messages.lines() {
+        let message: Value =
+            serde_json::from_str(message).context("cargo wrote a line that is not JSON")?;
+        let named = message["filenames"].as_array().into_iter().flatten();
+        files.extend(named.filter_map(Value::as_str).map(PathBuf::from));
+    }
+    Ok(files)
 }
 
 /// Runs to the end and returns what it printed. Fails on a failure.

@@ -1,6 +1,9 @@
 //! Builds the softphone's page: SIP.js from npm, as its lock file says, bundled into `examples/softphone/dist`.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -19,8 +22,13 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(folder.join("dist"))
 }
 
-/// The packages of a folder, exactly as its lock file names them.
-pub(crate) fn install(folder: &std::path::Path) -> Result<()> {
+/// The packages of a folder, exactly as its lock file names them. Those that are there already are left alone.
+pub(crate) fn install(folder: &Path) -> Result<()> {
+    let wanted = fs::read_to_string(folder.join("package-lock.json"))?;
+    let stamp = folder.join("node_modules/.installed-lock.json");
+    if fs::read_to_string(&stamp).is_ok_and(|present| present == wanted) {
+        return Ok(());
+    }
     let what = format!(
         "npm packages of {}",
         folder.strip_prefix(root()).unwrap_or(folder).display()
@@ -30,5 +38,7 @@ pub(crate) fn install(folder: &std::path::Path) -> Result<()> {
         command("npm")
             .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
             .current_dir(folder),
-    )
+    )?;
+    fs::write(stamp, wanted)?;
+    Ok(())
 }

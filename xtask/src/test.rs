@@ -24,6 +24,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         install::CLIPPY,
         install::WASM,
     ];
+    shell::only_flags(args, &["--yes", "-y"])?;
     install::ensure(&needs, Consent::of(args))?;
     let mut table = Table::default();
     table.step("npm packages", || {
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     // Tests start it; cargo builds it for its own package's tests alone.
     table.step("hookswitch", || host::build().map(drop));
     table.step("tests", || {
-        host_cargo("tests", "test --workspace --no-fail-fast")
+        host_cargo("tests", "test --locked --workspace --no-fail-fast")
     });
     table.step("demo", || {
         demo::run(&["--check", "--yes"].map(String::from))
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     table.step("end to end", || {
         host_cargo(
             "end to end",
-            "test --workspace --test peers -- --test-threads=1",
+            "test --locked --workspace --test peers -- --test-threads=1",
         )
     });
     table.finish()
@@ -55,13 +56,18 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 fn host_checks(table: &mut Table) {
     table.step("format", || host_cargo("format", "fmt --all --check"));
     table.step("clippy", || {
-        host_cargo("clippy", "clippy --workspace --all-targets -- -D warnings")?;
+        host_cargo(
+            "clippy",
+            "clippy --locked --workspace --all-targets -- -D warnings",
+        )?;
         host_cargo(
             "clippy of the end-to-end tests",
-            "clippy --workspace --test peers -- -D warnings",
+            "clippy --locked --workspace --test peers -- -D warnings",
         )
     });
-    table.step("docs", || host_cargo("docs", "doc --workspace --no-deps"));
+    table.step("docs", || {
+        host_cargo("docs", "doc --locked --workspace --no-deps")
+    });
 }
 
 /// The same for the policies and their SDK, compiled for this machine.
@@ -72,11 +78,11 @@ fn guest_checks(table: &mut Table) {
     table.step("guest clippy", || {
         guest_cargo(
             "guest clippy",
-            "clippy --workspace --all-targets -- -D warnings",
+            "clippy --locked --workspace --all-targets -- -D warnings",
         )
     });
     table.step("guest tests", || {
-        guest_cargo("guest tests", "test --workspace")
+        guest_cargo("guest tests", "test --locked --workspace")
     });
 }
 
@@ -162,6 +168,11 @@ impl Table {
             "together",
             elapsed(self.0.iter().map(|step| step.took).sum())
         );
+        for step in &self.0 {
+            if let Outcome::Skipped(why) = step.outcome {
+                println!("\nNOT CHECKED: {}: {why}", step.name);
+            }
+        }
         println!("\n{passed} passed, {failed} failed, {skipped} skipped");
         match failed {
             0 => Ok(()),
