@@ -53,3 +53,4 @@ pub use policies::{Policies, StartError};
 pub use runner::{HookSet, Progress, Runner};
 pub use slow_lane::{PendingRun, SlowLane};
 pub use spec::PolicySpec;
+pub use watch::FileWatch;

@@ -1,4 +1,4 @@
-//! Tells when a policy's file may have changed. It watches folders, since a file is most often replaced, and every folder in which a
+//! Tells when a file may have changed: a policy's, or the one that names the policies. It watches folders, since a file is most often replaced, and every folder in which a
 //! symbolic link stands on the way to the file: Kubernetes swaps such a link. It reads no file.
 
 use std::{
@@ -7,6 +7,9 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{self, Component, Path, PathBuf},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    thread,
+    time::Duration,
 };
 
 use notify::{
@@ -16,6 +19,78 @@ use notify::{
 
 /// Links on the way to one file; as many as Linux follows.
 const LINKS_MAX: usize = 40;
+
+/// Where no event tells of a change, it is found this late at most.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Watches one file until it is dropped.
+pub struct FileWatch(Sender<Heard>);
+
+/// What reaches the thread of one file.
+enum Heard {
+    File(Signal),
+    Stop,
+}
+
+impl FileWatch {
+    /// Calls `changed`, on a thread of its own, each time that something whole has come to stand at the path of `file`.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn start(file: PathBuf, changed: impl FnMut() + Send + 'static) -> io::Result<Self> {
+        let (signals, received) = mpsc::channel();
+        let told = signals.clone();
+        let mut watch = Watch::start(move |signal| {
+            // An error says that the watch is over.
+            let _ = told.send(Heard::File(signal));
+        });
+        let trail = Trail::of([file.as_path()]);
+        watch.follow(std::iter::once(&trail));
+        let seen = Stamp::of(&file).ok();
+        thread::Builder::new()
+            .name("file-watch".to_owned())
+            .spawn(move || follow_one(&file, watch, trail, seen, &received, changed))?;
+        Ok(Self(signals))
+    }
+}
+
+impl Drop for FileWatch {
+    fn drop(&mut self) {
+        // An error says that the thread has ended already.
+        let _ = self.0.send(Heard::Stop);
+    }
+}
+
+fn follow_one(
+    file: &Path,
+    mut watch: Watch,
+    mut trail: Trail,
+    mut seen: Option<Stamp>,
+    received: &Receiver<Heard>,
+    mut changed: impl FnMut(),
+) {
+    loop {
+        let is_told = match received.recv_timeout(LOOK_EVERY) {
+            Ok(Heard::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Heard::File(Signal::Changed(paths)))
+                if !paths.iter().any(|path| trail.passes(path)) =>
+            {
+                continue;
+            }
+            Ok(Heard::File(Signal::Changed(_))) => true,
+            Ok(Heard::File(Signal::Rescan)) | Err(RecvTimeoutError::Timeout) => false,
+        };
+        let now = Stamp::of(file).ok();
+        // One that is away is being replaced.
+        if now.is_none() || (!is_told && now == seen) {
+            continue;
+        }
+        seen = now;
+        trail = Trail::of([file]);
+        watch.follow(std::iter::once(&trail));
+        changed();
+    }
+}
 
 /// What the system told.
 #[derive(Debug, PartialEq, Eq)]

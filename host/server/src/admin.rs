@@ -6,7 +6,6 @@ use std::{
     fmt::Write,
     io,
     net::TcpListener,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -32,7 +31,6 @@ use tokio::{
 
 use crate::{
     metrics::{head, line},
-    reload,
     server::{Phase, Shared},
     state::State,
     transport::pages::plain,
@@ -53,31 +51,22 @@ const CLOCK_TICKS_PER_S: f64 = 100.0;
 /// Starts the thread. It ends when `phase`'s sender is gone.
 pub(crate) fn spawn(
     listener: Option<TcpListener>,
-    file: Option<PathBuf>,
     state: State,
     phase: watch::Receiver<Phase>,
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new()
         .name("admin".to_owned())
-        .spawn(move || runtime.block_on(run(listener, file, state, phase)))?;
+        .spawn(move || runtime.block_on(run(listener, state, phase)))?;
     Ok(())
 }
 
-async fn run(
-    listener: Option<TcpListener>,
-    file: Option<PathBuf>,
-    state: State,
-    mut phase: watch::Receiver<Phase>,
-) {
+async fn run(listener: Option<TcpListener>, state: State, mut phase: watch::Receiver<Phase>) {
     if let Some(listener) = listener {
         tokio::spawn(accept(listener, phase.clone()));
     }
     let served = phase.wait_for(|phase| phase.shared().is_some()).await;
     if let Some(shared) = served.ok().and_then(|phase| phase.shared().cloned()) {
-        if let Some(file) = file {
-            tokio::spawn(reload::watch(file, shared.config.clone(), state.clone()));
-        }
         tokio::spawn(rotate_keys(Arc::clone(&shared), state));
         tokio::spawn(sweep(shared));
     }
@@ -291,7 +280,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (phase, seen) = watch::channel(Phase::Starting);
-        spawn(Some(listener), None, state, seen).unwrap();
+        spawn(Some(listener), state, seen).unwrap();
         for (path, status) in [
             ("/healthz", "200 OK"),
             ("/readyz", "503 Service Unavailable"),

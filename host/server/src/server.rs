@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use hookswitch_policy::{Engine, EngineConfig, Policies, pool::instances_needed};
+use hookswitch_policy::{Engine, EngineConfig, FileWatch, Policies, pool::instances_needed};
 use hookswitch_sip::{
     flow::{Flow, ListenerId, Transport, WorkerId},
     limits::Limits,
@@ -46,6 +46,7 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<()>>,
     capture: Option<JoinHandle<()>>,
+    _reload: Option<FileWatch>,
 }
 
 /// Where it listens, with real ports.
@@ -108,7 +109,7 @@ impl Server {
         let (phase, seen) = watch::channel(Phase::Starting);
         let admin = config.admin.map(bind_admin).transpose()?;
         let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
-        admin::spawn(admin, file, state.clone(), seen.clone())?;
+        admin::spawn(admin, state.clone(), seen.clone())?;
         let (engine, policies) = load_policies(&config, &state)?;
         let bound = bind(&config)?;
         let (capture, capture_thread) = config
@@ -149,6 +150,9 @@ impl Server {
             config,
         });
         let workers = start_workers(&shared, bound, &keys, &state, letters, &seen)?;
+        let reload = file
+            .map(|file| reload::watch(file, shared.config.clone(), state))
+            .transpose()?;
         phase.send_replace(Phase::Serving(Arc::clone(&shared)));
         tracing::info!(listeners = ?addresses.listeners, admin = ?addresses.admin, "ready");
         Ok(Self {
@@ -157,6 +161,7 @@ impl Server {
             phase,
             workers,
             capture: capture_thread,
+            _reload: reload,
         })
     }
 

@@ -8,9 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
-use crate::{DOMAIN, PATIENCE_MS, built, here, http, made};
+use crate::{
+    PATIENCE_MS, built,
+    configuration::{
+        INLINE, RulesAt, copy_components, edge_rules, inline_rules, write_configuration,
+    },
+    here, http, made,
+};
 
 const LOG_LINES_SHOWN_MAX: usize = 60;
 const LADDER_LINES_MAX: usize = 80;
@@ -33,13 +40,23 @@ impl Host {
     /// Starts one and waits until it is ready.
     #[must_use]
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, RulesAt::File)
+    }
+
+    /// The same, with the rules of `header-rules` in the main file.
+    #[must_use]
+    pub fn start_inline(name: &str) -> Self {
+        Self::start_with(name, RulesAt::MainFile)
+    }
+
+    fn start_with(name: &str, rules: RulesAt) -> Self {
         let folder = built().join("e2e").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("the last run's folder goes");
         }
         fs::create_dir_all(&folder).expect("a folder for this run");
         let pbx = free_udp_address();
-        write_configuration(&folder, pbx);
+        write_configuration(&folder, pbx, rules);
         let log = fs::File::create(folder.join("log")).expect("a log");
         let process = Command::new(made(built().join("hookswitch")))
             .args(["run", "hookswitch.toml", "--ready-file", "ready"])
@@ -93,6 +110,18 @@ impl Host {
             &self.folder.join("header-rules.json"),
             edge_rules(value).as_bytes(),
         );
+    }
+
+    /// The same where the rules stand in the main file.
+    pub fn set_edge_inline(&self, value: &str) {
+        let file = self.folder.join("hookswitch.toml");
+        let text = fs::read_to_string(&file).expect("the configuration is there");
+        let line = |line: &str| match line.starts_with(INLINE) {
+            true => inline_rules(value),
+            false => line.to_owned(),
+        };
+        let text: Vec<String> = text.lines().map(line).collect();
+        replace(&file, text.join("\n").as_bytes());
     }
 
     /// Replaces a policy's component by another.
@@ -166,13 +195,7 @@ impl Host {
 
     /// SIGTERM, as an operator's service manager sends it.
     pub fn tell_to_stop(&self) {
-        let told = Command::new("kill")
-            .args(["-TERM", &self.process.id().to_string()])
-            .status();
-        assert!(
-            told.is_ok_and(|status| status.success()),
-            "kill: no such process"
-        );
+        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it runs");
     }
 
     /// Waits for its end.
@@ -189,17 +212,20 @@ impl Drop for Host {
     }
 }
 
-/// Has `hookswitch check` judge a configuration; a fault fails the test.
+/// Has `hookswitch check` judge a configuration, with the demo's files beside it; a fault fails the test.
 #[track_caller]
 pub fn check(name: &str, configuration: &str) {
-    let folder = built().join("e2e");
-    let file = folder.join(name);
-    fs::create_dir_all(&folder)
-        .and_then(|()| fs::write(&file, configuration))
-        .expect("the configuration is written");
+    let folder = built().join("e2e").join(name);
+    fs::create_dir_all(folder.join("pages")).expect("a folder");
+    copy_components(&folder);
+    for file in ["header-rules.json", "prefix-router.json"] {
+        let demo = here().join("../../examples/softphone/demo").join(file);
+        fs::copy(demo, folder.join(file)).expect("a file of the demo");
+    }
+    fs::write(folder.join("hookswitch.toml"), configuration).expect("the configuration");
     let judged = Command::new(made(built().join("hookswitch")))
-        .arg("check")
-        .arg(&file)
+        .args(["check", "hookswitch.toml"])
+        .current_dir(&folder)
         .output();
     let judged = judged.expect("hookswitch starts");
     assert!(
@@ -221,73 +247,4 @@ fn free_udp_address() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())
         .expect("a free port")
-}
-
-fn edge_rules(value: &str) -> String {
-    json!({"rules": [{"on": "request", "set": {"X-Edge": value}}]}).to_string()
-}
-
-fn write_configuration(folder: &Path, pbx: SocketAddr) {
-    let target = built()
-        .parent()
-        .expect("target above target/debug")
-        .to_path_buf();
-    for policy in ["header-rules", "prefix-router"] {
-        let component = made(target.join("plugins").join(format!("{policy}.wasm")));
-        fs::copy(component, folder.join(format!("{policy}.wasm")))
-            .expect("the component is copied");
-    }
-    let write = |name: &str, text: String| {
-        fs::write(folder.join(name), text).expect("a file of the configuration")
-    };
-    write("header-rules.json", edge_rules("one"));
-    write(
-        "prefix-router.json",
-        json!({"routes": [{"prefix": "9", "upstreams": ["pbx"], "strip": 1}]}).to_string(),
-    );
-    let pages = made(here().join("../../examples/softphone/dist"));
-    write("hookswitch.toml", configuration(&pages, pbx));
-}
-
-fn configuration(pages: &Path, pbx: SocketAddr) -> String {
-    let pages = pages.display();
-    format!(
-        r#"
-[server]
-workers = 2
-state_dir = "../state"
-domains = ["{DOMAIN}"]
-
-[[listener]]
-name = "wss"
-transport = "wss"
-address = "127.0.0.1:0"
-pages = "{pages}"
-
-[[listener]]
-name = "udp"
-transport = "udp"
-address = "127.0.0.1:0"
-
-[[upstream]]
-name = "pbx"
-members = ["{pbx}"]
-
-[[policy]]
-name = "header-rules"
-component = "header-rules.wasm"
-config_file = "header-rules.json"
-
-[[policy]]
-name = "prefix-router"
-component = "prefix-router.wasm"
-config_file = "prefix-router.json"
-
-[admin]
-address = "127.0.0.1:0"
-
-[capture]
-file = "capture.pcap"
-"#
-    )
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 pub mod browser;
+mod configuration;
 pub mod host;
 mod http;
 pub mod scenario;

@@ -9,3 +9,4 @@ mod losses;
 mod reload;
 mod strangers;
 mod to_pbx;
+mod wire;

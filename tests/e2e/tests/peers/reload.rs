@@ -1,6 +1,8 @@
 //! What an operator does while people talk: edit a policy, break one, stop the process.
 
-use hookswitch_e2e::World;
+use hookswitch_e2e::{Host, World};
+
+use crate::wire::{call_id, invite, receive, socket};
 
 #[test]
 fn an_edited_configuration_shows_in_the_next_message() {
@@ -19,6 +21,29 @@ fn an_edited_configuration_shows_in_the_next_message() {
     alice.hears(700);
     alice.hangs_up();
     bob.ended("hung up by the other side");
+}
+
+#[test]
+fn an_edited_line_of_the_main_file_shows_in_the_next_message() {
+    let host = Host::start_inline("reload_inline");
+    let pbx = socket(&host.pbx.to_string());
+    let passes = |edge: &str| {
+        let caller = socket("127.0.0.1:0");
+        caller
+            .send_to(invite(&caller).as_bytes(), host.udp)
+            .unwrap();
+        let call = format!("{}\r\n", call_id(&caller));
+        // What was not answered is sent again, and may come between.
+        let mut routed = receive(&pbx);
+        while !routed.contains(&call) {
+            routed = receive(&pbx);
+        }
+        assert!(routed.contains(&format!("X-Edge: {edge}\r\n")), "{routed}");
+    };
+    passes("one");
+    host.set_edge_inline("two");
+    host.until_policy("header-rules", |policy| policy["counters"]["reloads"] == 1);
+    passes("two");
 }
 
 #[test]

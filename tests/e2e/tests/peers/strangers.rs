@@ -1,8 +1,8 @@
 //! Who is neither a browser nor the PBX does not get a call out: no toll fraud.
 
-use std::{net::UdpSocket, time::Duration};
+use hookswitch_e2e::{DOMAIN, Host};
 
-use hookswitch_e2e::{DOMAIN, Host, PATIENCE_MS};
+use crate::wire::{call_id, invite, receive, socket};
 
 #[test]
 fn a_stranger_calls_no_number_of_the_pbx() {
@@ -24,33 +24,4 @@ fn a_stranger_calls_no_number_of_the_pbx() {
         "{routed}"
     );
     assert!(routed.contains(&call_id(&trusted)), "{routed}");
-}
-
-fn socket(address: &str) -> UdpSocket {
-    let socket = UdpSocket::bind(address).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(PATIENCE_MS)))
-        .unwrap();
-    socket
-}
-
-fn receive(socket: &UdpSocket) -> String {
-    let mut bytes = [0; 65_536];
-    let length = socket.recv(&mut bytes).unwrap();
-    String::from_utf8_lossy(&bytes[..length]).into_owned()
-}
-
-fn call_id(caller: &UdpSocket) -> String {
-    format!("Call-ID: from-{}", caller.local_addr().unwrap())
-}
-
-fn invite(caller: &UdpSocket) -> String {
-    let address = caller.local_addr().unwrap();
-    format!(
-        "INVITE sip:9100@{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK-{}\r\nMax-Forwards: 70\r\n\
-         From: <sip:caller@{address}>;tag=1\r\nTo: <sip:9100@{DOMAIN}>\r\n{}\r\nCSeq: 1 INVITE\r\n\
-         Contact: <sip:caller@{address}>\r\nContent-Length: 0\r\n\r\n",
-        address.port(),
-        call_id(caller)
-    )
 }
