@@ -9,7 +9,7 @@ pub const HELP: &str = "\
 hookswitch: a WebRTC-to-SIP proxy programmed with WebAssembly policies
 
   hookswitch run [FILE] [--ready-file PATH]   serve; without FILE with a default for everything
-  hookswitch check FILE                       say all that is wrong with a configuration
+  hookswitch check FILE                       say all that is wrong with a configuration and the files that it names
   hookswitch --help | --version
 
   --ready-file PATH   write the bound addresses there as JSON, once everything serves

@@ -8,6 +8,7 @@
 mod admin;
 pub mod args;
 mod capture;
+pub mod check;
 pub mod config;
 mod location;
 pub mod log;

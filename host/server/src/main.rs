@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context, Result};
 use hookswitch::{
     args::{self, Command, HELP},
+    check,
     config::Config,
     log, open_files,
     server::{Addresses, Server},
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
             println!("hookswitch {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        Command::Check { file } => check(&file),
+        Command::Check { file } => judge(&file),
         Command::Run { file, ready_file } => run(file.as_deref(), ready_file.as_deref()),
     };
     match done {
@@ -44,8 +45,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(file: &Path) -> Result<()> {
-    Config::load(file)?;
+fn judge(file: &Path) -> Result<()> {
+    check::files(&Config::load(file)?)?;
     println!("{} is good", file.display());
     Ok(())
 }

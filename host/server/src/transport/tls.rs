@@ -1,6 +1,6 @@
 //! TLS 1.2 and 1.3 for WSS listeners. Sessions resume by ticket, so no worker shares a session cache with another.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use rustls::{
@@ -26,21 +26,26 @@ pub(crate) fn acceptor(
         Certificate::Files { certificate, key } => (certificate.clone(), key.clone()),
         Certificate::SelfSigned => state.certificate(&names(host))?,
     };
-    let certificates = CertificateDer::pem_file_iter(&chain)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("certificate {}: name a PEM file", chain.display()))?;
-    let private = PrivateKeyDer::from_pem_file(&key)
-        .with_context(|| format!("key {}: name a PEM file", key.display()))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(certificates, private)
-        .with_context(|| format!("{} and {}", chain.display(), key.display()))?;
+    let mut config = with_identity(&chain, &key)?;
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Reads the PEM files, and sees whether they belong together.
+pub(crate) fn with_identity(chain: &Path, key: &Path) -> Result<ServerConfig> {
+    let certificates = CertificateDer::pem_file_iter(chain)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("certificate {}: name a PEM file", chain.display()))?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("key {}: name a PEM file", key.display()))?;
+    ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(certificates, private)
+        .with_context(|| format!("{} and {}", chain.display(), key.display()))
 }
 
 fn names(host: &str) -> Vec<String> {

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn hookswitch(folder: &Path, args: &[&str]) -> Command {
@@ -58,6 +60,44 @@ fn a_configuration_is_checked_without_serving() {
 }
 
 #[test]
+fn files_that_a_configuration_names_are_checked_with_it() {
+    let folder = folder("check-files");
+    let config = r#"
+        [[listener]]
+        name = "wss"
+        transport = "wss"
+        address = "127.0.0.1:0"
+        certificate = "cert.pem"
+        key = "key.pem"
+        pages = "pages"
+        [[policy]]
+        name = "a"
+        component = "a.wasm"
+        [[policy]]
+        name = "b"
+        component = "b.wasm"
+        config_file = "b.json"
+        [admin]
+        enabled = false
+        "#;
+    std::fs::write(folder.join("a.toml"), config).unwrap();
+    std::fs::write(folder.join("b.wasm"), "no component").unwrap();
+    let output = hookswitch(&folder, &["check", "a.toml"]).output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "4 faults",
+        "listener[0].pages: there is no folder ./pages",
+        "listener[0].certificate: certificate ./cert.pem",
+        "policy[0]: `a`: cannot read ./a.wasm",
+        "policy[1]: `b`: cannot read ./b.json",
+    ] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_port_that_is_taken_is_named_with_its_key() {
     let folder = folder("taken");
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -101,11 +141,7 @@ fn a_signal_ends_it_well() {
             .unwrap()
     };
     assert!(port(&ready["listeners"]["udp"]) > 0 && port(&ready["admin"]) > 0);
-    let told = Command::new("kill")
-        .arg(process.id().to_string())
-        .status()
-        .unwrap();
-    assert!(told.success());
+    kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
     assert!(end(&mut process).success());
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -10,13 +10,13 @@ fn the_one_in_the_readme_passes_its_check() {
         .nth(1)
         .and_then(|rest| rest.split("```").next())
         .unwrap();
-    host::check("readme.toml", toml);
+    host::check("check_readme", toml);
 }
 
 #[test]
 fn the_one_of_the_demo_passes_its_check() {
     host::check(
-        "demo.toml",
+        "check_demo",
         include_str!("../../../../examples/softphone/demo/hookswitch.toml"),
     );
 }

@@ -1,0 +1,90 @@
+//! What `hookswitch check` reads beyond the configuration itself: every file that it names, as a start would read it. Nothing is bound
+//! and nothing is written.
+
+use std::path::Path;
+
+use hookswitch_policy::{Engine, EngineConfig, Policies};
+
+use crate::{
+    config::{Certificate, Config, Faults, ListenerKind, Web},
+    transport::tls,
+};
+
+/// Loads and configures the policies, reads certificates and looks for the pages.
+///
+/// # Errors
+/// Every fault that was found.
+pub fn files(config: &Config) -> Result<(), Faults> {
+    let mut faults = Faults::default();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let key = format!("listener[{index}]");
+        match &listener.kind {
+            ListenerKind::Udp => {}
+            ListenerKind::Ws(web) => pages(&key, web, &mut faults),
+            ListenerKind::Wss(web, identity) => {
+                pages(&key, web, &mut faults);
+                certificate(&key, identity, &mut faults);
+            }
+        }
+    }
+    policies(config, &mut faults);
+    match faults.0.is_empty() {
+        true => Ok(()),
+        false => Err(faults),
+    }
+}
+
+fn pages(key: &str, web: &Web, faults: &mut Faults) {
+    if let Some(pages) = web.pages.as_deref().filter(|pages| !pages.is_dir()) {
+        faults.push(
+            format!("{key}.pages"),
+            format!("there is no folder {}", pages.display()),
+            "name the folder of the page",
+        );
+    }
+}
+
+fn certificate(key: &str, certificate: &Certificate, faults: &mut Faults) {
+    match certificate {
+        Certificate::SelfSigned => {}
+        Certificate::Files {
+            certificate,
+            key: private,
+        } => {
+            if let Err(error) = tls::with_identity(certificate, private) {
+                faults.push(
+                    format!("{key}.certificate"),
+                    format!("{error:#}"),
+                    "name PEM files that belong together",
+                );
+            }
+        }
+    }
+}
+
+fn policies(config: &Config, faults: &mut Faults) {
+    let engine = match Engine::new(EngineConfig::default()) {
+        Ok(engine) => engine,
+        Err(error) => {
+            return faults.push("policy", error.to_string(), "mend what stands in its way");
+        }
+    };
+    let Err(error) = Policies::start(&engine, config.policies.clone()) else {
+        return;
+    };
+    for (name, reason) in error.faults {
+        let index = config
+            .policies
+            .iter()
+            .position(|policy| policy.name == name);
+        let key = index.map_or("policy".to_owned(), |index| format!("policy[{index}]"));
+        faults.push(key, format!("`{name}`: {reason}"), remedy(config, index));
+    }
+}
+
+fn remedy(config: &Config, index: Option<usize>) -> String {
+    let component = index
+        .and_then(|index| config.policies.get(index))
+        .map_or(Path::new("the component"), |policy| &policy.component);
+    format!("mend {} or its configuration", component.display())
+}
