@@ -86,6 +86,13 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
             "lower limits.hooks_in_flight_max of policies, or server.workers",
         );
     }
+    if config.limits.message_bytes_max > config.limits.connection_queue_bytes_max {
+        faults.push(
+            "limits.connection_queue_bytes_max",
+            "smaller than message_bytes_max: a long message would close the connection that it is for",
+            "make it at least as large",
+        );
+    }
     for key in file.table.keys() {
         faults.push(
             key.as_str(),

@@ -45,6 +45,10 @@ fn all_faults_are_told_at_once() {
         listener = "x"
         oversize = "tcp-then-udp"
         [[upstream]]
+        name = "stranger"
+        listener = "b"
+        members = ["[2001:db8::1]:5060", "192.0.2.1:5060"]
+        [[upstream]]
         name = "v4"
         members = ["192.0.2.1:5060"]
         sources = ["192.0.2.0/33"]
@@ -61,13 +65,14 @@ fn all_faults_are_told_at_once() {
         failure = "shut"
         [limits]
         idle_s_max = 0
+        message_bytes_max = 1_000_000
         foo = 1
         [log]
         format = "xml"
         [nope]
         "#,
         expect![[r#"
-            18 faults in the configuration
+            21 faults in the configuration
               server: unknown field `wokers`, expected one of `workers`, `state_dir`, `domains`, `drain_s_max`, `key_rotation_days`; mend or remove that key
               listener[0].address: `1.2.3:5` is not an address; write IP:port, such as 0.0.0.0:5060 or [::]:5060
               listener[0].transport: `sctp` is not a transport; write wss, ws or udp
@@ -77,15 +82,18 @@ fn all_faults_are_told_at_once() {
               upstream[0].members: empty; write at least one IP:port
               upstream[0].oversize: `tcp-then-udp` is no such way; write fragment or refuse
               upstream[0].listener: no udp listener `x`; add a [[listener]] with transport = "udp" and name it here
-              upstream[1].sources[0]: `192.0.2.0/33`: not an address range; write an address or a range such as 192.0.2.0/24
-              upstream[1].listener: no udp listener of its members' address family; add a [[listener]] with transport = "udp" and name it here
+              upstream[1].name: `stranger` is the side of who belongs to no upstream; choose another name
+              upstream[1].members[1]: 192.0.2.1:5060 is of another address family than its listener [::1]:5060; make an upstream of its own for each family
+              upstream[2].sources[0]: `192.0.2.0/33`: not an address range; write an address or a range such as 192.0.2.0/24
+              upstream[2].listener: no udp listener of its members' address family; add a [[listener]] with transport = "udp" and name it here
               routing.default_upstream: no upstream `none`; add an [[upstream]] of that name
               policy[0].config_file: there is a `config` too; keep one of the two
               policy[1]: unknown variant `shut`, expected `closed` or `open`; mend or remove that key
               log.format: `xml` is not a format; write text or json
               limits.idle_s_max: 0 is out of range; write a number from 1 to 86400
-              limits.foo: unknown key; the keys are message_bytes_max header_count_max header_line_bytes_max body_bytes_max connections_max connections_per_address_max handshakes_in_flight_max handshake_ms_max idle_s_max connection_queue_bytes_max mailbox_messages_max transactions_max calls_max registrations_max contacts_max datagram_sources_max
-              nope: unknown section; the sections are server, listener, upstream, routing, registrar, policy, admin, log, capture, limits, timers"#]],
+              limits.foo: unknown key; the keys are message_bytes_max header_count_max header_line_bytes_max body_bytes_max connections_max handshakes_in_flight_max handshake_ms_max idle_s_max connection_queue_bytes_max mailbox_messages_max transactions_max calls_max registrations_max contacts_max datagram_sources_max
+              limits.connection_queue_bytes_max: smaller than message_bytes_max: a long message would close the connection that it is for; make it at least as large
+              nope: unknown section; the sections are server, listener, upstream, routing, policy, admin, log, capture, limits, timers"#]],
     );
 }
 

@@ -9,6 +9,12 @@ use super::{
     raw,
 };
 
+/// Sides that are no upstream, as policies name them.
+const RESERVED: [(&str, &str); 2] = [
+    ("web", "the browsers' side"),
+    ("stranger", "the side of who belongs to no upstream"),
+];
+
 pub(super) fn check(file: &mut File, listeners: &Listeners, faults: &mut Faults) -> Vec<Upstream> {
     let raw: Vec<(String, raw::Upstream)> = file.list("upstream", faults);
     let mut names = HashSet::new();
@@ -21,10 +27,10 @@ pub(super) fn check(file: &mut File, listeners: &Listeners, faults: &mut Faults)
                 "choose another name",
             );
         }
-        if raw.name == "web" {
+        if let Some((name, side)) = RESERVED.iter().find(|(name, _)| *name == raw.name) {
             faults.push(
                 format!("{key}.name"),
-                "`web` is the browsers' side",
+                format!("`{name}` is {side}"),
                 "choose another name",
             );
         }
@@ -54,9 +60,15 @@ fn upstream(
             "write at least one IP:port",
         );
     }
-    let member =
-        |(i, text): (usize, &String)| socket_address(&format!("{key}.members[{i}]"), text, faults);
-    let members: Vec<SocketAddr> = raw.members.iter().enumerate().filter_map(member).collect();
+    let member = |(i, text): (usize, &String)| {
+        Some((
+            i,
+            socket_address(&format!("{key}.members[{i}]"), text, faults)?,
+        ))
+    };
+    let numbered: Vec<(usize, SocketAddr)> =
+        raw.members.iter().enumerate().filter_map(member).collect();
+    let members: Vec<SocketAddr> = numbered.iter().map(|(_, member)| *member).collect();
     let sources = match raw.sources {
         None => members
             .iter()
@@ -76,13 +88,22 @@ fn upstream(
             Oversize::Fragment
         }
     };
-    let listener = upstream_listener(
+    let (listener, address) = upstream_listener(
         key,
         raw.listener.as_deref(),
         members.first(),
         listeners,
         faults,
     )?;
+    for (i, member) in &numbered {
+        if member.is_ipv4() != address.is_ipv4() {
+            faults.push(
+                format!("{key}.members[{i}]"),
+                format!("{member} is of another address family than its listener {address}"),
+                "make an upstream of its own for each family",
+            );
+        }
+    }
     Some(Upstream {
         name: raw.name,
         listener,
@@ -92,14 +113,14 @@ fn upstream(
     })
 }
 
-/// The listener that is named, or else the first over UDP of the members' address family.
+/// The listener that is named, or else the first over UDP of the first member's address family.
 fn upstream_listener(
     key: &str,
     name: Option<&str>,
     member: Option<&SocketAddr>,
     listeners: &Listeners,
     faults: &mut Faults,
-) -> Option<usize> {
+) -> Option<(usize, SocketAddr)> {
     let fits = |listener: &Listener| match name {
         Some(name) => listener.name == name,
         None => member.is_none_or(|member| member.is_ipv4() == listener.address.is_ipv4()),
@@ -118,7 +139,8 @@ fn upstream_listener(
             "add a [[listener]] with transport = \"udp\" and name it here",
         );
     }
-    found
+    let address = listeners.get(found?)?.1.address;
+    Some((found?, address))
 }
 
 fn cidrs(key: &str, texts: &[String], faults: &mut Faults) -> Vec<Cidr> {
