@@ -2,8 +2,9 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
+    io::{self, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command},
     time::{Duration, Instant},
@@ -16,7 +17,7 @@ use crate::{
     host,
     install::{self, Consent},
     plugins::{self, Selection},
-    shell::{command, elapsed, read, root, target_dir},
+    shell::{command, elapsed, only_flags, read, root, target_dir},
     softphone,
 };
 
@@ -24,23 +25,22 @@ const POLICIES: [&str; 2] = ["header-rules", "prefix-router"];
 const READY_S_MAX: u64 = 60;
 const POLL_MS: u64 = 50;
 
-/// `--check` takes free ports, asks for the page and the policies once, and ends.
+/// `--check` asks for the page and the policies once, and ends.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let started = Instant::now();
+    only_flags(args, &["--check", "--yes", "-y"])?;
     let mode = if args.iter().any(|arg| arg == "--check") {
         Mode::Check
     } else {
         Mode::Serve
     };
     install::ensure(&[install::NPM, install::WASM], Consent::of(args))?;
-    let folder = lay_out(mode)?;
+    let (folder, ports) = lay_out(mode)?;
     let binary = host::build()?;
-    let mut process = start(&binary, &folder)?;
-    let outcome = serve(&mut process, &folder, mode, started);
-    // One that ended by Ctrl-C cannot be killed, and need not be.
-    let _ = process.kill();
-    let _ = process.wait();
-    outcome
+    match mode {
+        Mode::Serve => serve(&binary, &folder, &ports, started),
+        Mode::Check => check(&binary, &folder, &ports),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,8 +49,15 @@ enum Mode {
     Check,
 }
 
+/// Where the demo listens on loopback.
+struct Ports {
+    web: u16,
+    sip: u16,
+    admin: u16,
+}
+
 /// Puts everything that the demo serves and reads into one folder, as an operator would.
-fn lay_out(mode: Mode) -> Result<PathBuf> {
+fn lay_out(mode: Mode) -> Result<(PathBuf, Ports)> {
     let components = plugins::build(Selection::Named(&POLICIES))?;
     let pages = softphone::build()?;
     let folder = target_dir().join(match mode {
@@ -63,15 +70,41 @@ fn lay_out(mode: Mode) -> Result<PathBuf> {
         let name = component.file_name().context("a component has a name")?;
         fs::copy(&component, folder.join(name))?;
     }
-    if mode == Mode::Check {
-        let file = folder.join("hookswitch.toml");
-        let fixed = fs::read_to_string(&file)?;
-        let free = ["8443", "5060", "9090"].iter().fold(fixed, |text, port| {
-            text.replace(&format!(":{port}\""), ":0\"")
-        });
-        fs::write(file, free)?;
-    }
-    Ok(folder)
+    let ports = settle_ports(&folder.join("hookswitch.toml"))?;
+    Ok((folder, ports))
+}
+
+/// The configuration's ports, and for those that are taken free ones, written into it.
+fn settle_ports(file: &Path) -> Result<Ports> {
+    let mut text = fs::read_to_string(file)?;
+    let mut settle = |wanted: u16, free: fn(u16) -> io::Result<u16>| -> Result<u16> {
+        let port = free(wanted).or_else(|_| free(0))?;
+        if port != wanted {
+            println!("   port {wanted} is taken: {port} serves instead");
+        }
+        text = text.replace(&format!(":{wanted}\""), &format!(":{port}\""));
+        Ok(port)
+    };
+    let ports = Ports {
+        web: settle(8443, free_tcp)?,
+        sip: settle(5060, free_udp)?,
+        admin: settle(9090, free_tcp)?,
+    };
+    fs::write(file, text)?;
+    Ok(ports)
+}
+
+/// The port if it is free; any free one for 0.
+fn free_tcp(port: u16) -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?
+        .local_addr()?
+        .port())
+}
+
+fn free_udp(port: u16) -> io::Result<u16> {
+    Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?
+        .local_addr()?
+        .port())
 }
 
 /// The files of a folder without folders in it.
@@ -84,40 +117,41 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn start(binary: &Path, folder: &Path) -> Result<Child> {
+fn hookswitch(binary: &Path, folder: &Path) -> Command {
+    let mut hookswitch = Command::new(binary);
+    hookswitch
+        .current_dir(folder)
+        .args(["run", "hookswitch.toml"]);
+    hookswitch
+}
+
+/// Becomes hookswitch: signals reach it, whoever sends them, and nothing is left when it ends.
+fn serve(binary: &Path, folder: &Path, ports: &Ports, started: Instant) -> Result<()> {
+    println!("{}", instructions(folder, ports, started));
+    io::stdout().flush()?;
+    let error = hookswitch(binary, folder).exec();
+    Err(error).with_context(|| format!("cannot start {}", binary.display()))
+}
+
+fn check(binary: &Path, folder: &Path, ports: &Ports) -> Result<()> {
     let ready = folder.join("ready");
     if ready.exists() {
         fs::remove_file(&ready)?;
     }
-    let mut hookswitch = Command::new(binary);
-    hookswitch
-        .current_dir(folder)
-        .args(["run", "hookswitch.toml", "--ready-file", "ready"]);
-    hookswitch
+    let mut process = hookswitch(binary, folder)
+        .args(["--ready-file", "ready"])
         .spawn()
-        .with_context(|| format!("cannot start {}", binary.display()))
+        .with_context(|| format!("cannot start {}", binary.display()))?;
+    let outcome = wait_until(&ready, &mut process).and_then(|()| look(ports));
+    // One that has ended already cannot be killed, and need not be.
+    let _ = process.kill();
+    let _ = process.wait();
+    outcome
 }
 
-fn serve(process: &mut Child, folder: &Path, mode: Mode, started: Instant) -> Result<()> {
-    let ready = wait_until_ready(process, folder)?;
-    match mode {
-        Mode::Serve => {
-            println!("{}", instructions(folder, started));
-            let status = process.wait()?;
-            ensure!(status.success(), "hookswitch ended: {status}");
-            Ok(())
-        }
-        Mode::Check => check(&ready),
-    }
-}
-
-/// The addresses that it listens on.
-fn wait_until_ready(process: &mut Child, folder: &Path) -> Result<Value> {
+fn wait_until(ready: &Path, process: &mut Child) -> Result<()> {
     let started = Instant::now();
-    loop {
-        if let Ok(text) = fs::read_to_string(folder.join("ready")) {
-            return serde_json::from_str(&text).context("the ready file is not JSON");
-        }
+    while !ready.exists() {
         if let Some(status) = process.try_wait()? {
             bail!("hookswitch ended before it was ready: {status}");
         }
@@ -127,45 +161,41 @@ fn wait_until_ready(process: &mut Child, folder: &Path) -> Result<Value> {
         );
         std::thread::sleep(Duration::from_millis(POLL_MS));
     }
+    Ok(())
 }
 
-fn instructions(folder: &Path, started: Instant) -> String {
+fn instructions(folder: &Path, ports: &Ports, started: Instant) -> String {
     let folder = folder.display();
+    let Ports { web, sip, admin } = ports;
     format!(
         "
-ready, after {}
+built after {}; it serves as soon as its log says \"ready\"
 
   Open both in one browser; it warns of the certificate, which was made for this demo: Advanced, then Proceed.
-    https://localhost:8443/#alice
-    https://localhost:8443/#bob
+    https://localhost:{web}/#alice
+    https://localhost:{web}/#bob
   Each registers by itself. Call from one, answer in the other. Without a microphone a tone is sent.
 
   See a hot reload: change \"hello from a policy\" in
     {folder}/header-rules.json
   and send a message from one page to the other: what the policy adds stands beside the text.
 
-  Policies: http://127.0.0.1:9090/api/policies   Metrics: http://127.0.0.1:9090/metrics
-  A number that begins with 9 goes to a PBX at 127.0.0.1:5070, if you start one.
-  Ctrl-C stops the demo.
+  Policies: http://127.0.0.1:{admin}/api/policies   Metrics: http://127.0.0.1:{admin}/metrics
+  A number that begins with 9 goes to a PBX at 127.0.0.1:5070, if you start one; it reaches the proxy at 127.0.0.1:{sip}.
+  Ctrl-C stops the demo. Its next start copies the files of examples/softphone/demo again.
 ",
         elapsed(started.elapsed())
     )
 }
 
 /// One request to the page and one to the admin endpoint.
-fn check(ready: &Value) -> Result<()> {
-    let address = |pointer: &str| {
-        ready
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .with_context(|| format!("no {pointer} in {ready}"))
-    };
-    let page = fetch_page(address("/listeners/wss")?)?;
+fn look(ports: &Ports) -> Result<()> {
+    let page = fetch_page(ports.web)?;
     ensure!(
         page.contains("hookswitch softphone"),
         "the softphone's page is something else:\n{page}"
     );
-    let report = admin_get(address("/admin")?, "/api/policies")?;
+    let report = admin_get(ports.admin, "/api/policies")?;
     for name in POLICIES {
         let policies = report["policies"]
             .as_array()
@@ -180,14 +210,17 @@ fn check(ready: &Value) -> Result<()> {
 }
 
 /// By node, which npm came with: it speaks TLS, and this program does not.
-fn fetch_page(address: &str) -> Result<String> {
+fn fetch_page(port: u16) -> Result<String> {
     let script = "require('https').get(process.argv[1], { rejectUnauthorized: false }, (answer) => answer.pipe(process.stdout))";
-    read(command("node").args(["-e", script, &format!("https://{address}/")]))
+    read(command("node").args(["-e", script, &format!("https://127.0.0.1:{port}/")]))
 }
 
-fn admin_get(address: &str, path: &str) -> Result<Value> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+fn admin_get(port: u16, path: &str) -> Result<Value> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer
