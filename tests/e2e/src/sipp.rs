@@ -127,13 +127,14 @@ impl Sipp {
             .spawn()
             .expect("sipp starts");
         let mut sipp = Self { process, files };
-        sipp.wait_until_bound(address);
+        sipp.wait_until_bound(address.port());
         sipp
     }
 
-    fn wait_until_bound(&mut self, address: SocketAddr) {
+    /// By the kernel's list: to try the port would take it away from SIPp.
+    fn wait_until_bound(&mut self, port: u16) {
         let started = Instant::now();
-        while UdpSocket::bind(address).is_ok() {
+        while !is_bound(port) {
             let ended = self.process.try_wait().expect("our own child");
             assert!(
                 ended.is_none() && started.elapsed() < Duration::from_millis(PATIENCE_MS),
@@ -170,6 +171,16 @@ impl Drop for Sipp {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Over UDP and IPv4: second column, `ADDRESS:PORT` in hexadecimal.
+fn is_bound(port: u16) -> bool {
+    let sockets = fs::read_to_string("/proc/net/udp").expect("Linux lists its sockets");
+    let port = format!(":{port:04X}");
+    sockets
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .any(|local| local.ends_with(&port))
 }
 
 fn free_address() -> SocketAddr {

@@ -20,6 +20,10 @@ const BROWSERS: usize = 400;
 const CALLS: u64 = 600;
 /// Of all transactions, what each worker has at least.
 const LEAST_SHARE: f64 = 0.15;
+/// Of the browsers' connections, what each worker has at least: half of its share.
+const CONNECTIONS_MIN: f64 = BROWSERS as f64 / WORKERS as f64 / 2.0;
+const TRANSACTIONS: &str = "hookswitch_transactions_ended_total{";
+const PLACED_ELSEWHERE: &str = "hookswitch_messages_placed_elsewhere_total{";
 
 #[tokio::test]
 async fn every_worker_works_for_one_pbx() {
@@ -40,6 +44,12 @@ async fn calls() {
         .await
         .unwrap();
     load.register().await.unwrap();
+    let connections = by_worker(&proxy, "hookswitch_connections{").await;
+    println!("connections of the workers {connections:?}");
+    assert!(
+        connections.iter().all(|count| *count >= CONNECTIONS_MIN),
+        "caller and callee are not spread: {connections:?}"
+    );
     // Half of the browsers are called, by all in turn: caller and callee are where the kernel put their connections.
     let called: Vec<String> = load.addresses_of_record().into_iter().step_by(2).collect();
     let pbx_users = vec!["sip:4912345@localhost".to_owned()];
@@ -48,7 +58,8 @@ async fn calls() {
         ("browser to PBX", From::Browsers, pbx_users),
         ("browser to browser", From::Browsers, called),
     ] {
-        let before = transactions(&proxy).await;
+        let before = by_worker(&proxy, TRANSACTIONS).await;
+        let strayed: f64 = by_worker(&proxy, PLACED_ELSEWHERE).await.iter().sum();
         let outcome = load
             .run(Run {
                 plan: Plan::new(Kind::Call, uris),
@@ -67,7 +78,7 @@ async fn calls() {
             outcome.score,
             proxy.log()
         );
-        let after = transactions(&proxy).await;
+        let after = by_worker(&proxy, TRANSACTIONS).await;
         let done: Vec<f64> = after
             .iter()
             .zip(&before)
@@ -80,24 +91,27 @@ async fn calls() {
             shares.iter().all(|share| *share >= LEAST_SHARE),
             "{name}: {shares:?}"
         );
+        let strayed = by_worker(&proxy, PLACED_ELSEWHERE)
+            .await
+            .iter()
+            .sum::<f64>()
+            - strayed;
+        println!("{name}: {strayed} messages came to a worker that was not their call's");
+        assert!(
+            strayed >= CALLS as f64,
+            "{name}: caller, callee and PBX are on one worker: {strayed}"
+        );
     }
 }
 
-/// Server transactions that ended, by worker.
-async fn transactions(proxy: &Proxy) -> Vec<f64> {
-    let mut counts = Vec::new();
+/// A metric of each worker.
+async fn by_worker(proxy: &Proxy, metric: &str) -> Vec<f64> {
+    let mut values = Vec::new();
     for worker in 0..WORKERS {
-        counts.push(
-            proxy
-                .count(
-                    "hookswitch_transactions_ended_total",
-                    &format!("worker=\"{worker}\""),
-                )
-                .await
-                .unwrap(),
-        );
+        let label = format!("worker=\"{worker}\"");
+        values.push(proxy.count(metric, &label).await.unwrap());
     }
-    counts
+    values
 }
 
 /// Two loopback addresses with the same free port, 5060 if it may be: one 4-tuple, as between an operator's proxy and PBX.

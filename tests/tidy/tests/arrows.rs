@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hookswitch-tidy", &[]),
     ("hookswitch-load", &[]),
     ("hookswitch-e2e", &[]),
-    ("xtask", &["hookswitch-sip"]),
+    ("xtask", &[]),
     ("hookswitch-sdk-macros", &[]),
     ("hookswitch-sdk", &["hookswitch-sdk-macros"]),
 ];
@@ -60,17 +60,58 @@ fn arrows_of(path: &Path) -> Option<(String, (String, Vec<String>))> {
         .filter_map(|target| target.as_table())
         .chain([&manifest]);
     let kinds = ["dependencies", "dev-dependencies", "build-dependencies"];
-    let keys = tables.flat_map(|table| {
+    let dependencies = tables.flat_map(|table| {
         kinds
             .iter()
             .filter_map(|kind| table.get(*kind)?.as_table())
-            .flat_map(|deps| deps.keys())
+            .flat_map(|deps| deps.iter())
     });
-    let ours = keys
-        .filter(|key| key.starts_with("hookswitch") || *key == "xtask")
-        .cloned()
+    let ours = dependencies
+        .map(|(key, dependency)| package_of(key, dependency))
+        .filter(|package| package.starts_with("hookswitch") || package == "xtask")
         .collect();
     Some((name, (path.to_string_lossy().into_owned(), ours)))
+}
+
+/// The package behind a dependency: it may be renamed here, or in the workspace that it is taken from.
+fn package_of(key: &str, dependency: &toml::Value) -> String {
+    let named = |dependency: &toml::Value| dependency.get("package")?.as_str().map(str::to_owned);
+    let inherited = || {
+        dependency.get("workspace")?;
+        WORKSPACES
+            .iter()
+            .find_map(|manifest| named(dependencies_of(manifest).get(key)?))
+    };
+    named(dependency)
+        .or_else(inherited)
+        .unwrap_or(key.to_owned())
+}
+
+const WORKSPACES: [&str; 2] = ["Cargo.toml", "plugins/Cargo.toml"];
+
+/// What the members of a workspace may inherit.
+fn dependencies_of(manifest: &str) -> toml::Table {
+    let text = fs::read_to_string(root().join(manifest)).unwrap();
+    let manifest: toml::Table = text.parse().unwrap();
+    manifest["workspace"]["dependencies"]
+        .as_table()
+        .unwrap()
+        .clone()
+}
+
+#[test]
+fn a_renamed_package_is_known_by_its_own_name() {
+    let dependency = |toml: &str| toml.parse::<toml::Table>().unwrap()["d"].clone();
+    for (toml, package) in [
+        ("d = \"1\"", "d"),
+        (
+            "d = { path = \"x\", package = \"hookswitch-sip\" }",
+            "hookswitch-sip",
+        ),
+        ("d = { workspace = true }", "d"),
+    ] {
+        assert_eq!(package_of("d", &dependency(toml)), package);
+    }
 }
 
 #[test]
@@ -107,10 +148,11 @@ fn the_core_of_sip_has_no_io_and_no_wasm() {
         .unwrap()
         .parse()
         .unwrap();
-    let dependencies: Vec<&String> = manifest["dependencies"]
+    let dependencies: Vec<String> = manifest["dependencies"]
         .as_table()
         .unwrap()
-        .keys()
+        .iter()
+        .map(|(key, dependency)| package_of(key, dependency))
         .collect();
     for banned in [
         "tokio", "wasmtime", "socket2", "hyper", "rustls", "tracing", "rand",
