@@ -5,6 +5,8 @@
 //! request that made it (RFC 5626 §5.2 has the idea; RFC 3261 §16.6 item 4 the place). Keys are given: whoever keeps them on disk lets
 //! tokens outlive a restart. Nothing here decides what a bad token costs.
 
+mod client;
+
 use std::net::{IpAddr, SocketAddr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -220,6 +220,11 @@ impl Node {
                     .find_map(|b| b.flow.as_ref());
                 StoreReply::Session(flow.cloned())
             }
+            StoreOp::Client { key } => {
+                let all = self.bindings.values().flatten();
+                let found = all.filter(|b| b.session == *key && b.expires_at > now);
+                StoreReply::Bindings(found.cloned().collect())
+            }
             StoreOp::FlowClosed { flow } => {
                 self.bindings.values_mut().for_each(|bindings| {
                     registrar::flow_closed(bindings, *flow);

@@ -12,6 +12,7 @@ use super::{
     io::{Direction, DropCause, MediaVerdict, Output, SdpRole, StoreOp, StoreReply},
     place::{Place, leg_of},
     relay::without_body,
+    route::Aim,
     seal,
     server_tx::{ServerEvent, ServerMachine},
     via::ViaBranch,
@@ -55,7 +56,7 @@ impl Proxy {
         let number = self.ack_number(&ack);
         let is_spent = ack.max_forwards() == Some(0);
         match self.take_routes(&mut ack, flow) {
-            Ok(Some(dialog)) if !is_spent => {
+            Ok(Aim::Dialog(dialog)) if !is_spent => {
                 self.find_hop(PendingAck {
                     message: ack,
                     dialog,

@@ -33,6 +33,8 @@ pub(super) enum Waiting {
     Target(TxId),
     /// The flow of the other end of a dialog.
     Session(TxId),
+    /// The binding of the client that a PBX means.
+    Client(TxId),
     /// [`Hook::Failure`].
     Failure(TxId),
     /// [`Hook::Response`] on the best response.
@@ -155,6 +157,7 @@ impl Proxy {
             Some(Waiting::Location(id)) => self.on_location(id, reply),
             Some(Waiting::Target(id)) => self.on_target_location(id, reply),
             Some(Waiting::Session(id)) => self.on_session(id, reply),
+            Some(Waiting::Client(id)) => self.on_client(id, reply),
             Some(Waiting::AckSession(ack)) => self.on_ack_session(*ack, reply),
             Some(other) => self.not_answered(ask, other),
             None => {}

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     ids::{CallKey, TxId},
     io::{AskId, Direction},
+    relayed::Alias,
     server_tx::Candidate,
     via::ViaBranch,
 };
@@ -32,6 +33,8 @@ pub(super) struct Branch {
     pub(super) heard: Heard,
     /// From and To are not as the client wrote them: its responses get them back.
     pub(super) rewritten: Rewritten,
+    /// Contacts of ours in a REGISTER: its answer gets the client's own back.
+    pub(super) aliases: Vec<Alias>,
     /// Over TCP since it was too large for UDP; falls back to it.
     pub(super) fallback: Fallback,
     /// The ask that it waits for, before it is sent or with a response in hand.

@@ -30,7 +30,7 @@ pub struct ProxyConfig {
     pub domains: Vec<String>,
     /// Where a request goes that nothing else has a place for.
     pub default_upstream: Option<UpstreamId>,
-    /// The registrar's limits.
+    /// Who the registrar is, and its limits.
     pub registrar: RegistrarConfig,
     /// Seals and opens flow tokens.
     pub keys: Keyring,
@@ -85,6 +85,8 @@ pub struct UpstreamConfig {
     pub oversize: Oversize,
     /// From this size on a message is oversize; RFC 3261 §18.1.1 says 1300 where the path's MTU is unknown.
     pub mtu_bytes_max: usize,
+    /// How it learns where clients are whose REGISTER goes to it.
+    pub announce: Announce,
 }
 
 impl UpstreamConfig {
@@ -97,8 +99,19 @@ impl UpstreamConfig {
             members,
             oversize: Oversize::Fragment,
             mtu_bytes_max: 1300,
+            announce: Announce::default(),
         }
     }
+}
+
+/// How an upstream that is the registrar learns that clients are reached through us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// By a Path (RFC 3327).
+    #[default]
+    Path,
+    /// By a Contact of ours in the place of the client's, for those that do not know of Path.
+    Contact,
 }
 
 /// What becomes of a request that is too large for one UDP packet (RFC 3261 §18.1.1).
@@ -182,9 +195,11 @@ impl Default for ProxyLimits {
     }
 }
 
-/// The registrar's limits (RFC 3261 §10.3).
+/// Who the registrar is, and our limits as one (RFC 3261 §10.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegistrarConfig {
+    /// The upstream that is it; `None` if we are.
+    pub upstream: Option<UpstreamId>,
     /// Shorter is answered 423.
     pub expires_min: Duration,
     /// When the client names none.
@@ -198,6 +213,7 @@ pub struct RegistrarConfig {
 impl Default for RegistrarConfig {
     fn default() -> Self {
         Self {
+            upstream: None,
             expires_min: Duration::from_secs(60),
             expires_default: Duration::from_secs(600),
             expires_max: Duration::from_secs(3600),

@@ -106,6 +106,7 @@ impl Proxy {
                 phase: BranchPhase::Preparing,
                 heard: Heard::Nothing,
                 rewritten: Rewritten::No,
+                aliases: Vec::new(),
                 fallback: Fallback::None,
                 ask: None,
                 in_hand: None,

@@ -321,6 +321,11 @@ pub enum StoreOp {
         /// Named by a flow token.
         key: SessionKey,
     },
+    /// The binding of a session, whether or not its flow is up.
+    Client {
+        /// Named by a client token.
+        key: SessionKey,
+    },
     /// A flow is gone: bindings on it are unreachable until they are refreshed.
     FlowClosed {
         /// Its name.
@@ -331,7 +336,7 @@ pub enum StoreOp {
 /// What the location service answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreReply {
-    /// All current bindings, after the update.
+    /// All current bindings, after the update; of a client, the one or none.
     Bindings(Vec<Binding>),
     /// The flow of a session, if one is up.
     Session(Option<Arc<Flow>>),

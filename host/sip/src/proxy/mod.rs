@@ -36,6 +36,7 @@ mod names;
 mod place;
 mod register;
 mod relay;
+mod relayed;
 mod reply;
 mod request;
 mod response;

@@ -96,6 +96,13 @@ impl Names {
         Some(format!("<sip:{token}{}", own.route_tail))
     }
 
+    /// A URI that reaches us at `listener`; `None` if that is gone.
+    pub(super) fn contact(&self, listener: ListenerId, user: &str) -> Option<String> {
+        let own = self.listeners.get(usize::from(listener.0))?;
+        let transport = route_transport(own.transport);
+        Some(format!("sip:{user}@{}{transport}", own.host_port()))
+    }
+
     /// Does the URI point at one of our listeners? Without a port, the host alone decides.
     pub(super) fn is_ours(&self, uri: &SipUri<'_>) -> bool {
         self.listeners

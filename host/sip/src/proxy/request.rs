@@ -9,10 +9,11 @@ use std::{
 use super::{
     Proxy, Service, Timeout,
     best::Best,
-    dialog::{InDialog, call_key, makes_dialog},
+    dialog::{call_key, makes_dialog},
     ids::{CallKey, TxId, TxKey},
     io::{Attributes, Cause, Direction, DropCause, Policies},
     reply::Reply,
+    route::Aim,
     server_tx::{Client, Phase, Plan, ServerEvent, ServerMachine, ServerTx},
 };
 use crate::{
@@ -59,8 +60,8 @@ enum Room {
 
 /// What the checks came to.
 pub(super) enum Checked {
-    /// Goes on, in a dialog or not.
-    Request(Option<InDialog>),
+    /// Goes on, there.
+    Request(Aim),
     /// Answered at once.
     Reply(Reply),
 }
@@ -145,10 +146,11 @@ impl Proxy {
         }
         let loop_hash = self.loop_hash(&request, &flow);
         let checked = self.check(&mut request, &flow, loop_hash);
-        let dialog = match &checked {
-            Checked::Request(dialog) => *dialog,
-            Checked::Reply(_) => None,
+        let aim = match &checked {
+            Checked::Request(aim) => *aim,
+            Checked::Reply(_) => Aim::Open,
         };
+        let dialog = aim.dialog();
         if room == Room::InDialog && dialog.is_none() {
             return self.reply_full(&flow, &request, reply_to);
         }
@@ -175,6 +177,7 @@ impl Proxy {
             policies,
             began: self.now(),
             dialog,
+            addressee: aim.client(),
             passage,
             call,
             to_tag: self.chance.draw(),
@@ -203,8 +206,8 @@ impl Proxy {
         }
         match checked {
             Checked::Reply(reply) => self.reply(id, reply),
-            Checked::Request(None) => self.ask_request(id),
-            Checked::Request(Some(dialog)) => self.enter_gate(id, dialog.direction),
+            Checked::Request(Aim::Dialog(dialog)) => self.enter_gate(id, dialog.direction),
+            Checked::Request(Aim::Client(_) | Aim::Open) => self.ask_request(id),
         }
     }
 
@@ -246,10 +249,11 @@ impl Proxy {
         {
             return Checked::Reply(Reply::new(482, Cause::Refused));
         }
-        let dialog = match self.take_routes(request, flow) {
-            Ok(dialog) => dialog,
+        let aim = match self.take_routes(request, flow) {
+            Ok(aim) => aim,
             Err(reply) => return Checked::Reply(reply),
         };
+        let dialog = aim.dialog();
         if let Some(reply) = check_extensions(request) {
             return Checked::Reply(reply);
         }
@@ -259,7 +263,7 @@ impl Proxy {
         if dialog.is_none() && is_options && self.is_for_us(request) {
             return Checked::Reply(self.capabilities());
         }
-        Checked::Request(dialog)
+        Checked::Request(aim)
     }
 
     /// A keep-alive or a probe: our address or domain, and no user (RFC 3261 §11).

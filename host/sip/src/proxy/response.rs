@@ -10,7 +10,7 @@ use super::{
     branch::{Branch, BranchPhase, ClientEvent, Heard, Rewritten},
     dialog::with_tag,
     ids::BranchId,
-    io::{Cause, DropCause},
+    io::{AskId, Cause, DropCause, Output},
     server_tx::Phase,
     via::ViaBranch,
 };
@@ -97,6 +97,11 @@ impl Proxy {
         let popped = response.remove_first_value(HeaderName::Via);
         // What cannot be written passes as it came: who waits for it must not wait for ever.
         let _ = popped.and_then(|_| restore(&mut response, &tx.request, branch));
+        if let Some(op) = self.take_registered(&mut response, tx, branch) {
+            // Nobody waits for it: the registrar has decided.
+            let id = AskId(self.next_id());
+            self.outputs.push_back(Output::Store { id, op });
+        }
         match response.status().unwrap_or(0) {
             ..200 => self.pass_provisional(id, response),
             200..300 => self.pass_success(id, response),

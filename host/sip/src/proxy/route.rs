@@ -5,32 +5,64 @@ use crate::{
     flow::{Flow, Side},
     header::NameAddr,
     message::{HeaderName, Message, Method},
-    token::Token,
+    token::{SessionKey, Token},
     uri::SipUri,
 };
 
+/// Where a request is to go by what we wrote ourselves.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Aim {
+    /// Along its dialog.
+    Dialog(InDialog),
+    /// To the client that registered through us at the upstream which sends it.
+    Client(SessionKey),
+    /// Wherever policies and routing say.
+    Open,
+}
+
+impl Aim {
+    pub(super) fn dialog(self) -> Option<InDialog> {
+        match self {
+            Self::Dialog(dialog) => Some(dialog),
+            Self::Client(_) | Self::Open => None,
+        }
+    }
+
+    pub(super) fn client(self) -> Option<SessionKey> {
+        match self {
+            Self::Client(key) => Some(key),
+            Self::Dialog(_) | Self::Open => None,
+        }
+    }
+}
+
 impl Proxy {
-    /// Takes what is ours out of the Routes of `request`, and says which dialog it belongs to.
+    /// Takes what is ours out of the Routes of `request`, and says where they aim.
     ///
     /// # Errors
     /// The answer: 403 for a token that does not verify and for Routes that are not ours and not an upstream's, 481 for a To tag
     /// without a token, 513 for Routes that are too large to be rewritten.
-    pub(super) fn take_routes(
-        &self,
-        request: &mut Message,
-        flow: &Flow,
-    ) -> Result<Option<InDialog>, Reply> {
+    pub(super) fn take_routes(&self, request: &mut Message, flow: &Flow) -> Result<Aim, Reply> {
         let token = match self.take_strict_route(request) {
             Some(token) => Some(token),
             None => self.take_own_routes(request)?,
         };
         let has_to_tag = request.to_tag().is_some();
-        match token {
-            Some(token) => self.open(&token, request).map(Some),
-            None if has_to_tag && request.method() != Some(Method::Register) => {
+        let client = match &token {
+            Some(token) => self.open_client(token, flow),
+            None => self.client_in_request_uri(request, flow),
+        };
+        match (client, token) {
+            (Some(client), _) if !has_to_tag => client.map(Aim::Client),
+            (None, Some(token)) => self.open(&token, request).map(Aim::Dialog),
+            (Some(_), _) | (None, None)
+                if has_to_tag && request.method() != Some(Method::Register) =>
+            {
                 Err(Reply::new(481, Cause::Refused).detail("To tag without a flow token"))
             }
-            None => self.check_other_routes(request, flow).map(|()| None),
+            (Some(_), _) | (None, None) => {
+                self.check_other_routes(request, flow).map(|()| Aim::Open)
+            }
         }
     }
 

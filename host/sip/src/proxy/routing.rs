@@ -36,6 +36,9 @@ impl Proxy {
             self.plan(id, targets);
             return self.next_stage(id);
         }
+        if let Some(client) = tx.addressee {
+            return self.route_client(id, client);
+        }
         let Some(request) = &tx.outgoing else { return };
         let uri = request.request_uri().and_then(|uri| Uri::parse(uri).ok());
         let is_local = uri.is_some_and(|uri| self.names.is_local(&uri));
@@ -48,12 +51,16 @@ impl Proxy {
                 id,
                 Reply::new(480, Cause::Unreachable).detail("Route without an address"),
             ),
-            (None, _) if is_register && is_local => self.register(id),
-            (None, Some(aor)) => {
+            (None, _) if is_register && is_local => match self.config.registrar.upstream {
+                Some(upstream) => self.relay_register(id, upstream),
+                None => self.register(id),
+            },
+            // Who is the registrar knows best where its users are.
+            (None, Some(aor)) if self.config.registrar.upstream.is_none() => {
                 let ask = self.ask_store(Waiting::Location(id), StoreOp::Lookup { aor });
                 self.wait(id, ask);
             }
-            (None, None) => self.route_upstream(id),
+            (None, _) => self.route_upstream(id),
         }
     }
 
@@ -142,6 +149,7 @@ impl Proxy {
         let upstream = self
             .config
             .default_upstream
+            .or(self.config.registrar.upstream)
             .filter(|upstream| side != Side::Upstream(*upstream));
         match upstream.and_then(|upstream| Place::at_upstream(&self.config, upstream, turn)) {
             Some(place) => self.go_to(id, vec![place_only(place)]),
@@ -149,7 +157,7 @@ impl Proxy {
         }
     }
 
-    fn go_to(&mut self, id: TxId, candidates: Vec<Candidate>) {
+    pub(super) fn go_to(&mut self, id: TxId, candidates: Vec<Candidate>) {
         let Some(tx) = self.servers.get_mut(&id) else {
             return;
         };

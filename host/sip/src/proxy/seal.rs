@@ -43,6 +43,8 @@ impl Proxy {
         };
         let mut request = (*branch.request).clone();
         let record_route = self.record_route(tx, branch);
+        let aliases = self.announce(&mut request, tx, &branch.candidate.place);
+        let aliases = aliases.map_err(too_large)?;
         let (call, index, dialog, tx_id) = (tx.call, branch.index, tx.dialog, branch.tx);
         set_routes(&mut request, &branch.candidate.path).map_err(too_large)?;
         for route in record_route {
@@ -63,6 +65,7 @@ impl Proxy {
             return Ok(());
         };
         branch.rewritten = rewritten;
+        branch.aliases = aliases;
         let place = &branch.candidate.place;
         let via = self.names.via(place.listener, place.transport, &branch.via);
         // RFC 5626 §5.3.1: a token may remember a listener that the configuration has no more.

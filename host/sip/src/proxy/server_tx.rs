@@ -14,6 +14,7 @@ use super::{
 use crate::{
     flow::{Destination, Flow, FlowId},
     message::Message,
+    token::SessionKey,
     transaction::{Action, Reliability, Timer, invite_server, server},
 };
 
@@ -35,6 +36,8 @@ pub(super) struct ServerTx {
     pub(super) began: Instant,
     /// The dialog that its token was verified for.
     pub(super) dialog: Option<InDialog>,
+    /// The client that a PBX means, by the token that it got with its REGISTER.
+    pub(super) addressee: Option<SessionKey>,
     /// Of the call that it belongs to or makes.
     pub(super) passage: u32,
     pub(super) call: CallKey,

@@ -145,6 +145,7 @@ fn store_name(op: &StoreOp) -> String {
         StoreOp::Register { aor, .. } => format!("to register {aor}"),
         StoreOp::Lookup { aor } => format!("for {aor}"),
         StoreOp::Session { .. } => "for a session".to_owned(),
+        StoreOp::Client { .. } => "for a client".to_owned(),
         StoreOp::FlowClosed { .. } => "to forget a flow".to_owned(),
     }
 }

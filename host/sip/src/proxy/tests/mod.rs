@@ -7,6 +7,7 @@ mod odd;
 mod policy;
 mod refuse;
 mod register;
+mod relayed;
 mod rewrite;
 
 use std::{
@@ -330,6 +331,11 @@ impl Net {
                 Some(StoreReply::Session(
                     binding.and_then(|binding| binding.flow.clone()),
                 ))
+            }
+            StoreOp::Client { key } => {
+                let all = self.bindings.values().flatten();
+                let found = all.filter(|b| b.session == key && b.expires_at > self.now);
+                Some(StoreReply::Bindings(found.cloned().collect()))
             }
             StoreOp::FlowClosed { flow } => {
                 for bindings in self.bindings.values_mut() {
