@@ -6,7 +6,7 @@ use hookswitch_sip::{
     flow::{ListenerId, UpstreamId, WorkerId},
     limits,
     proxy::config::{
-        ListenerConfig, Oversize, ProxyConfig, ProxyLimits, ProxyTimers, RegistrarConfig,
+        Announce, ListenerConfig, Oversize, ProxyConfig, ProxyLimits, ProxyTimers, RegistrarConfig,
         UpstreamConfig,
     },
     token::Keyring,
@@ -43,6 +43,7 @@ pub(crate) fn of(
         domains: config.domains.clone(),
         default_upstream: config.default_upstream.and_then(upstream_id),
         registrar: RegistrarConfig {
+            upstream: config.registrar.upstream.and_then(upstream_id),
             expires_min: config.registrar.expires_min,
             expires_default: config.registrar.expires_default,
             expires_max: config.registrar.expires_max,
@@ -94,6 +95,10 @@ fn listener(bound: &Bound) -> ListenerConfig {
 fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
     let listener = ListenerId(u8::try_from(upstream.listener).unwrap_or(0));
     UpstreamConfig {
+        announce: match upstream.announce {
+            config::Announce::Path => Announce::Path,
+            config::Announce::Contact => Announce::Contact,
+        },
         oversize: match upstream.oversize {
             config::Oversize::Fragment => Oversize::Fragment,
             config::Oversize::Refuse => Oversize::Refuse,

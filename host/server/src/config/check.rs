@@ -61,10 +61,14 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
             1..=3_650,
             &mut faults,
         ) * DAY_S as u32,
-        default_upstream: routing
-            .default_upstream
-            .and_then(|name| upstream_named(&upstreams, &name, &mut faults)),
-        registrar: registrar(file.section("registrar", &mut faults), &mut faults),
+        default_upstream: routing.default_upstream.and_then(|name| {
+            upstream_named("routing.default_upstream", &upstreams, &name, &mut faults)
+        }),
+        registrar: registrar(
+            file.section("registrar", &mut faults),
+            &upstreams,
+            &mut faults,
+        ),
         policies: policies::check(file.list("policy", &mut faults), folder, &mut faults),
         admin: admin_address(admin, &mut faults),
         log: check_log(log, &mut faults),
@@ -209,11 +213,16 @@ pub(super) fn socket_address(key: &str, text: &str, faults: &mut Faults) -> Opti
     parsed
 }
 
-fn upstream_named(upstreams: &[Upstream], name: &str, faults: &mut Faults) -> Option<usize> {
+fn upstream_named(
+    key: &str,
+    upstreams: &[Upstream],
+    name: &str,
+    faults: &mut Faults,
+) -> Option<usize> {
     let found = upstreams.iter().position(|upstream| upstream.name == name);
     if found.is_none() {
         faults.push(
-            "routing.default_upstream",
+            key,
             format!("no upstream `{name}`"),
             "add an [[upstream]] of that name",
         );
@@ -221,7 +230,9 @@ fn upstream_named(upstreams: &[Upstream], name: &str, faults: &mut Faults) -> Op
     found
 }
 
-fn registrar(raw: raw::Registrar, faults: &mut Faults) -> Registrar {
+fn registrar(raw: raw::Registrar, upstreams: &[Upstream], faults: &mut Faults) -> Registrar {
+    let named = |name: String| upstream_named("registrar.upstream", upstreams, &name, faults);
+    let upstream = raw.upstream.and_then(named);
     let store = match raw.store.as_deref() {
         None | Some("memory") => Store::Memory,
         Some("disk") => Store::Disk,
@@ -239,6 +250,7 @@ fn registrar(raw: raw::Registrar, faults: &mut Faults) -> Registrar {
         seconds(&key, value, standard, 1..=DAY_S * 365, faults)
     };
     let checked = Registrar {
+        upstream,
         store,
         expires_min: expires("min", raw.expires_s_min, 60),
         expires_default: expires("default", raw.expires_s_default, 600),

@@ -60,6 +60,8 @@ pub struct Config {
 /// Registrations: where they are kept and how long they last (RFC 3261 §10.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registrar {
+    /// Index of the upstream that is the registrar; we are if `None`.
+    pub upstream: Option<usize>,
     /// Where they are kept.
     pub store: Store,
     /// Shorter is answered 423.
@@ -159,6 +161,17 @@ pub struct Upstream {
     pub sources: Vec<Cidr>,
     /// What happens to a request that is too long for one datagram.
     pub oversize: Oversize,
+    /// How it learns the way to clients that register there.
+    pub announce: Announce,
+}
+
+/// How an upstream that is the registrar learns that clients are reached through us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announce {
+    /// By a Path (RFC 3327).
+    Path,
+    /// By a Contact of ours in the place of the client's.
+    Contact,
 }
 
 /// What happens to a request within 200 bytes of the path's MTU (RFC 3261 §18.1.1).

@@ -36,6 +36,7 @@ pub(super) struct Upstream {
     pub(super) members: Vec<String>,
     pub(super) sources: Option<Vec<String>>,
     pub(super) oversize: Option<String>,
+    pub(super) announce: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -48,6 +49,7 @@ pub(super) struct Routing {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Registrar {
     pub(super) store: Option<String>,
+    pub(super) upstream: Option<String>,
     pub(super) expires_s_min: Option<i64>,
     pub(super) expires_s_default: Option<i64>,
     pub(super) expires_s_max: Option<i64>,

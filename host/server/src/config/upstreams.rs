@@ -3,7 +3,7 @@
 use std::{collections::HashSet, net::SocketAddr};
 
 use super::{
-    Cidr, Faults, Listener, ListenerKind, Oversize, Upstream,
+    Announce, Cidr, Faults, Listener, ListenerKind, Oversize, Upstream,
     check::{File, socket_address},
     listeners::Listeners,
     raw,
@@ -88,6 +88,18 @@ fn upstream(
             Oversize::Fragment
         }
     };
+    let announce = match raw.announce.as_deref() {
+        None | Some("path") => Announce::Path,
+        Some("contact") => Announce::Contact,
+        Some(other) => {
+            faults.push(
+                format!("{key}.announce"),
+                format!("`{other}` is no such way"),
+                "write path or contact",
+            );
+            Announce::Path
+        }
+    };
     let (listener, address) = upstream_listener(
         key,
         raw.listener.as_deref(),
@@ -110,6 +122,7 @@ fn upstream(
         members,
         sources,
         oversize,
+        announce,
     })
 }
 

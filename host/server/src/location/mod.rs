@@ -93,6 +93,9 @@ impl Locations {
             StoreOp::Register { aor, update } => self.register(&aor, &update, now),
             StoreOp::Lookup { aor } => StoreReply::Bindings(self.lookup(&aor, now)),
             StoreOp::Session { key } => StoreReply::Session(self.session(key, now)),
+            StoreOp::Client { key } => {
+                StoreReply::Bindings(self.binding(key, now).into_iter().collect())
+            }
             StoreOp::FlowClosed { flow } => {
                 self.flow_closed(flow);
                 StoreReply::Bindings(Vec::new())
@@ -180,10 +183,14 @@ impl Locations {
     }
 
     fn session(&self, key: SessionKey, now: Instant) -> Option<Arc<Flow>> {
+        self.binding(key, now)?.flow
+    }
+
+    fn binding(&self, key: SessionKey, now: Instant) -> Option<Binding> {
         let aor = lock(self.shard(&self.sessions, &key)).get(&key).cloned()?;
         let shard = lock(self.shard(&self.bindings, &aor));
         let is_it = |binding: &&Binding| binding.session == key && binding.expires_at > now;
-        shard.get(&aor)?.iter().find(is_it)?.flow.clone()
+        shard.get(&aor)?.iter().find(is_it).cloned()
     }
 
     /// Brings the indices, the count and the disk from `before` to `after`, under the lock of the bindings: an index that lags behind would take

@@ -3,7 +3,7 @@
 use tokio::net::UdpSocket;
 
 use crate::{
-    client::{Browser, receive_on, request, send_to},
+    client::{Browser, receive_on, request, send_to, uri},
     scene::Scene,
 };
 
@@ -70,5 +70,41 @@ async fn a_removed_registration_stays_removed() {
     assert_eq!(scene.delete(path).await, "HTTP/1.1 404 Not Found");
     let scene = scene.restart().await;
     assert_eq!(listed(&scene).await["total"], 0);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_pbx_that_is_the_registrar_reaches_a_browser_by_its_path() {
+    let scene = Scene::start("", "[registrar]\nupstream = \"pbx\"").await;
+    let mut alice = Browser::connect(&scene, "alice").await;
+    let fields = format!(
+        "{}Contact: {}\r\n",
+        alice.from(&alice.aor()),
+        alice.contact()
+    );
+    let register = request("REGISTER", "sip:localhost", Browser::VIA, 1, &fields);
+    alice.send(&register).await;
+    let register = receive_on(&scene.pbx).await;
+    let path = register.get("Path").to_owned();
+    let granted = format!("Contact: {};expires=60\r\n", alice.contact());
+    let udp = scene.address("udp");
+    send_to(&scene.pbx, udp, &register.answer("200 OK", "p", &granted)).await;
+    assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
+
+    let via = format!("UDP {}", scene.pbx.local_addr().unwrap());
+    let fields = format!(
+        "Route: {path}\r\nFrom: <sip:desk@localhost>;tag=1\r\nTo: <{}>\r\nCall-ID: m\r\n",
+        alice.aor()
+    );
+    let message = request("MESSAGE", uri(&alice.contact()), &via, 1, &fields);
+    send_to(&scene.pbx, udp, &message).await;
+    let message = alice.receive().await;
+    assert!(
+        message
+            .start()
+            .starts_with("MESSAGE sip:alice@alice.invalid;transport=ws ")
+    );
+    alice.send(&message.answer("200 OK", "a", "")).await;
+    assert_eq!(receive_on(&scene.pbx).await.start(), "SIP/2.0 200 OK");
     scene.end().await;
 }
