@@ -31,6 +31,7 @@ use tokio::{
 
 use crate::{
     metrics::{head, line},
+    policy_metrics,
     server::{Phase, Shared},
     state::State,
     transport::pages::plain,
