@@ -47,7 +47,7 @@ pub(crate) struct Loaded {
 enum Found {
     /// Those of the active version.
     Active,
-    Fresh(Version),
+    Fresh(Arc<Version>),
 }
 
 struct Refusal {
@@ -279,9 +279,9 @@ impl Loader {
         }
     }
 
-    fn swap(&self, index: usize, version: Version, began: Instant) {
+    fn swap(&self, index: usize, version: Arc<Version>, began: Instant) {
         let mut versions = self.shared.current.load().versions().to_vec();
-        versions[index] = Arc::new(version);
+        versions[index] = version;
         let number = self.shared.current.load().number() + 1;
         let next = Arc::new(Generation::new(number, versions));
         let old = self.shared.current.swap(next);
@@ -348,7 +348,7 @@ fn found(shared: &Shared, index: usize) -> Result<Found, Refusal> {
         refused: Refused::Version(digest),
         error,
     })?;
-    Ok(Found::Fresh(version))
+    Ok(Found::Fresh(Arc::new(version)))
 }
 
 fn unreadable(error: LoadError) -> Refusal {
