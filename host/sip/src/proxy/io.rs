@@ -472,7 +472,7 @@ pub enum Cause {
 /// Why something was dropped without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DropCause {
-    /// A response that matches no client transaction.
+    /// A response that matches no client transaction, or is for nobody behind us.
     StrayResponse,
     /// An ACK that matches nothing and has no token.
     StrayAck,
