@@ -2,6 +2,7 @@
 //! in `tests/simulator`; here is what proves that each part does its work.
 
 mod calls;
+mod chaos;
 mod fork;
 mod odd;
 mod policy;
