@@ -25,14 +25,14 @@ pub use bindings::hookswitch::policy::types::{
     Admission, Branch, BranchDecision, Content, Decision, EditError, Fault, HeaderField, Reply,
     ResponseDecision, Summary, Upgrade,
 };
-pub use bindings::hookswitch::policy::{call, message, source, target, transaction};
+pub use bindings::hookswitch::policy::{call, hooks, message, source, target, transaction};
 
 /// Everything that a policy usually needs: `use hookswitch_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
         Admission, Branch, BranchDecision, Content, Decision, EditError, Fault, HeaderField,
-        NoConfig, Policy, Reply, ResponseDecision, Summary, Upgrade, call, log, message, source,
-        target, transaction, uri,
+        NoConfig, Policy, Reply, ResponseDecision, Summary, Upgrade, call, hooks, log, message,
+        source, target, transaction, uri,
     };
 }
 

@@ -12,7 +12,7 @@ pub(crate) const PACKAGE: &str = "hookswitch:policy";
 const VERSIONS: &str = "0.1.";
 /// The version whose interfaces are linked.
 pub(crate) const VERSION: &str = "0.1.0";
-const IMPORTS: [&str; 7] = [
+const IMPORTS: [&str; 8] = [
     "types",
     "message",
     "target",
@@ -20,6 +20,7 @@ const IMPORTS: [&str; 7] = [
     "transaction",
     "call",
     "log",
+    "hooks",
 ];
 const LIFECYCLE: &str = "lifecycle";
 /// What every policy may import from WASI; it gives nothing.

@@ -21,6 +21,7 @@ use crate::{
     imports::{self, State},
     journal::Journal,
     policy::Policy,
+    runner::HookSet,
     slow_lane::is_on_worker,
 };
 
@@ -246,6 +247,11 @@ impl Instance {
             imports::Refused::Growth => Fault::Memory(memory.bytes_max),
             imports::Refused::Nothing => Fault::Trap(error.root_cause().to_string()),
         }
+    }
+
+    /// Hooks that its configuration has no use for.
+    pub(crate) fn skipped(&self) -> HookSet {
+        self.store.data().skipped
     }
 
     /// Has it served its time?

@@ -6,7 +6,7 @@
 //! # use hookswitch_policy::{Engine, EngineConfig, Policies, PolicySpec, Progress, Runner, context::Run};
 //! # fn handle(run: Run) -> Result<(), Box<dyn std::error::Error>> {
 //! let engine = Engine::new(EngineConfig::default())?;
-//! let policies = Policies::start(&engine, vec![PolicySpec::new("rules", "rules.wasm")])?;
+//! let policies = Policies::start(&engine, vec![PolicySpec::new("rules", "rules.wasm")], Vec::new())?;
 //! let runner = Runner::new(engine.clone(), 0);
 //! match runner.run(&policies.current(), run) {
 //!     Progress::Done(finished) => drop(finished),

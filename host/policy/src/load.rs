@@ -116,7 +116,7 @@ pub(crate) fn version(
         runtime,
         blueprint,
     };
-    let version = Version::new(engine.clone(), parts);
+    let mut version = Version::new(engine.clone(), parts);
     engine
         .slow_lane()
         .handle()

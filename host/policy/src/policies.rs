@@ -65,17 +65,21 @@ pub struct StartError {
 }
 
 impl Policies {
-    /// Loads all of them, then watches their files until this is dropped. Blocks while they are compiled: a component of some KB
+    /// Loads all of them, for a host with these upstreams, then watches their files until this is dropped. Blocks while they are compiled: a component of some KB
     /// takes milliseconds, an interpreter with its library seconds, unless the cache has it.
     ///
     /// # Errors
     /// All that is wrong with any of them; then none serves.
-    pub fn start(engine: &Engine, specs: Vec<PolicySpec>) -> Result<Arc<Self>, StartError> {
+    pub fn start(
+        engine: &Engine,
+        specs: Vec<PolicySpec>,
+        upstreams: Vec<String>,
+    ) -> Result<Arc<Self>, StartError> {
         let faults = duplicates(&specs);
         if !faults.is_empty() {
             return Err(StartError { faults });
         }
-        let shared = Arc::new(Shared::new(engine.clone(), specs));
+        let shared = Arc::new(Shared::new(engine.clone(), specs, upstreams.into()));
         let (events, received) = mpsc::channel();
         let (started, result) = mpsc::channel();
         let (theirs, to_watch) = (shared.clone(), events.clone());
@@ -144,10 +148,10 @@ impl Drop for Policies {
 }
 
 impl Shared {
-    fn new(engine: Engine, specs: Vec<PolicySpec>) -> Self {
+    fn new(engine: Engine, specs: Vec<PolicySpec>, upstreams: Arc<[String]>) -> Self {
         let entries = specs
             .into_iter()
-            .map(|spec| Entry::new(Policy::new(spec, engine.workers())))
+            .map(|spec| Entry::new(Policy::new(spec, upstreams.clone(), engine.workers())))
             .collect();
         let current = ArcSwap::from_pointee(Generation::new(0, Vec::new()));
         Self {

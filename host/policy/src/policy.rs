@@ -3,7 +3,7 @@
 use std::{
     array,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Instant, SystemTime},
@@ -33,6 +33,7 @@ pub(crate) enum Urgency {
 /// Lives as long as the host.
 pub(crate) struct Policy {
     spec: PolicySpec,
+    upstreams: Arc<[String]>,
     in_flight: AtomicU32,
     workers: Box<[Tally]>,
     log: LineRate,
@@ -69,9 +70,10 @@ struct LineRate {
 }
 
 impl Policy {
-    pub(crate) fn new(spec: PolicySpec, workers: usize) -> Self {
+    pub(crate) fn new(spec: PolicySpec, upstreams: Arc<[String]>, workers: usize) -> Self {
         Self {
             spec,
+            upstreams,
             in_flight: AtomicU32::new(0),
             workers: (0..workers).map(|_| Tally::default()).collect(),
             log: LineRate::default(),
@@ -82,6 +84,11 @@ impl Policy {
 
     pub(crate) fn spec(&self) -> &PolicySpec {
         &self.spec
+    }
+
+    /// Names of all groups of the configuration.
+    pub(crate) fn upstreams(&self) -> &[String] {
+        &self.upstreams
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -245,7 +252,7 @@ mod tests {
     fn warnings_find_room_among_many_other_lines() {
         let mut spec = PolicySpec::new("a", "a.wasm");
         spec.limits.log_lines_per_second_max = 40;
-        let policy = Policy::new(spec, 1);
+        let policy = Policy::new(spec, Arc::default(), 1);
         let written = |urgency| (0..1_000).filter(|_| policy.may_log(urgency)).count();
         // A new second may begin between them.
         assert!(written(Urgency::Usual) >= 30);

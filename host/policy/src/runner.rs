@@ -66,6 +66,11 @@ impl HookSet {
             .filter(move |&hook| self.contains(hook))
     }
 
+    /// Those that are not in the other.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// With this one in it.
     #[must_use]
     pub fn with(self, hook: HookName) -> Self {

@@ -28,7 +28,7 @@ pub struct PolicyStatus {
     pub version: String,
     /// The number of the generation that brought the active version.
     pub generation: u64,
-    /// What it exports.
+    /// What it exports and its configuration has a use for.
     pub hooks: Vec<HookName>,
     /// Since the active version serves, in seconds of the Unix epoch.
     #[serde(serialize_with = "unix_seconds")]

@@ -31,6 +31,7 @@ const MADE_ON_WORKER_MAX: Duration = Duration::from_micros(500);
 pub(crate) struct Version {
     pub(crate) policy: Arc<Policy>,
     pub(crate) digests: Digests,
+    /// Those that it exports and its configuration has a use for.
     pub(crate) hooks: HookSet,
     pub(crate) runtime: Runtime,
     engine: Engine,
@@ -93,16 +94,19 @@ impl Version {
         }
     }
 
-    /// Makes an instance for each worker and lets it take its configuration.
-    pub(crate) async fn make_ready(&self) -> Result<(), Fault> {
+    /// Makes an instance for each worker and lets it take its configuration, which may have no use for some hooks.
+    pub(crate) async fn make_ready(&mut self) -> Result<(), Fault> {
+        let mut skipped = HookSet::default();
         let mut make = Duration::MAX;
         for (worker, shelf) in self.shelves.iter().enumerate() {
             let before = thread_cpu();
             let instance = self.make(worker, |_| Ok(())).await?;
             // The first one takes longest: its code is not in any cache yet.
             make = make.min(thread_cpu().saturating_sub(before));
+            skipped = instance.skipped();
             shelf.put(instance);
         }
+        self.hooks = self.hooks.without(skipped);
         let ns = u64::try_from(make.as_nanos()).unwrap_or(u64::MAX);
         self.make_ns.store(ns, Relaxed);
         if self.isolation() == Isolation::Message && !self.is_dear() {

@@ -293,3 +293,29 @@ fn after_a_failure_new_targets_may_be_set() {
         1
     );
 }
+
+#[test]
+fn a_hook_that_the_configuration_has_no_use_for_is_not_called() {
+    // Branch is 3.
+    let guest = Guest::new("a")
+        .request("(call $stamp) (call $next)")
+        .hook("branch-hook", "unreachable")
+        .configure("(call $skip (i32.const 3)) (call $decide (i32.const 0))");
+    let host = Host::start(&[("a", guest.build())], |_| {}).unwrap();
+    let hooks = host.policies.current().hooks();
+    assert!(hooks.contains(HookName::Request) && !hooks.contains(HookName::Branch));
+    assert_eq!(host.policies.status()[0].hooks, [HookName::Request]);
+    assert_eq!(fields(host.request()), "X-Trail: a");
+}
+
+#[test]
+fn configure_knows_the_upstreams() {
+    // One, of three bytes: "pbx".
+    let guest = Guest::new("a").request("(call $next)").configure(
+        "(call $upstreams (i32.const 2048))
+        (if (i32.ne (i32.load (i32.const 2052)) (i32.const 1)) (then unreachable))
+        (if (i32.ne (i32.load offset=4 (i32.load (i32.const 2048))) (i32.const 3)) (then unreachable))
+        (call $decide (i32.const 0))",
+    );
+    Host::start(&[("a", guest.build())], |_| {}).unwrap();
+}

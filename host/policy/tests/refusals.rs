@@ -207,7 +207,7 @@ fn all_faults_are_told_at_once() {
         no_json,
         PolicySpec::new("missing", folder.path("missing.wasm")),
     ];
-    let Err(error) = Policies::start(&engine(), specs) else {
+    let Err(error) = Policies::start(&engine(), specs, Vec::new()) else {
         panic!("they were loaded")
     };
     let names: Vec<&str> = error.faults.iter().map(|(name, _)| name.as_str()).collect();
@@ -221,7 +221,7 @@ fn all_faults_are_told_at_once() {
         PolicySpec::new("good", &good),
         PolicySpec::new("good", &good),
     ];
-    let Err(error) = Policies::start(&engine(), twice) else {
+    let Err(error) = Policies::start(&engine(), twice, Vec::new()) else {
         panic!("they were loaded")
     };
     assert_eq!(

@@ -363,7 +363,7 @@ fn compiled_code_is_kept_and_what_is_damaged_is_compiled_again() {
             compile_cache: Some(cache.clone()),
         })
         .unwrap();
-        Policies::start(&engine, vec![PolicySpec::new("a", &path)]).unwrap();
+        Policies::start(&engine, vec![PolicySpec::new("a", &path)], Vec::new()).unwrap();
     };
     start();
     let entries: Vec<_> = fs::read_dir(&cache)

@@ -69,7 +69,8 @@ fn policies(config: &Config, faults: &mut Faults) {
             return faults.push("policy", error.to_string(), "mend what stands in its way");
         }
     };
-    let Err(error) = Policies::start(&engine, config.policies.clone()) else {
+    let Err(error) = Policies::start(&engine, config.policies.clone(), config.upstream_names())
+    else {
         return;
     };
     for (name, reason) in error.faults {

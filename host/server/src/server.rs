@@ -302,7 +302,8 @@ fn load_policies(config: &Config, state: &State) -> Result<(Engine, Arc<Policies
         instances_max: instances_needed(workers, &config.policies)?,
         compile_cache: Some(state.compiled_policies()),
     })?;
-    let policies = Policies::start(&engine, reload::with_config_files(&config.policies, state)?)?;
+    let specs = reload::with_config_files(&config.policies, state)?;
+    let policies = Policies::start(&engine, specs, config.upstream_names())?;
     Ok((engine, policies))
 }
 

@@ -31,7 +31,16 @@ impl Policy for HeaderRules {
     type Config = config::Config;
 
     fn new(config: Self::Config) -> Result<Self, String> {
-        compile::compile(&config).map(Self)
+        let compiled = compile::compile(&config)?;
+        let rules = [
+            (hooks::Hook::Register, &compiled.register),
+            (hooks::Hook::Request, &compiled.request),
+            (hooks::Hook::Branch, &compiled.branch),
+            (hooks::Hook::Response, &compiled.response),
+        ];
+        let unused = rules.iter().filter(|(_, set)| set.rules.is_empty());
+        unused.for_each(|(hook, _)| hooks::skip(*hook));
+        Ok(Self(compiled))
     }
 
     fn on_register(&mut self, request: Summary) -> Result<Decision, Fault> {

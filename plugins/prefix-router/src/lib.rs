@@ -26,7 +26,7 @@ impl Policy for PrefixRouter {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, String> {
-        Routes::new(config).map(Self)
+        Routes::new(config, &target::upstreams()).map(Self)
     }
 
     fn on_request(&mut self, request: Summary) -> Result<Decision, Fault> {

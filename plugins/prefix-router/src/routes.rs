@@ -1,5 +1,7 @@
 //! Routes by configuration: which upstreams a number goes to, and as which number.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use crate::number::{Called, normalise};
@@ -66,8 +68,10 @@ pub(crate) struct Way<'a> {
 }
 
 impl Routes {
-    /// Checks every route; the error names the first wrong one and the remedy.
-    pub(crate) fn new(mut config: Config) -> Result<Self, String> {
+    /// Checks every route against the upstreams that there are; the error names the first wrong one and the remedy.
+    pub(crate) fn new(mut config: Config, upstreams: &[String]) -> Result<Self, String> {
+        let known: BTreeSet<&str> = upstreams.iter().map(String::as_str).collect();
+        check_upstreams(&config.default, &known).map_err(|error| format!("default: {error}"))?;
         for (index, route) in config.routes.iter_mut().enumerate() {
             let in_route = |error: &str| format!("route {} ({}): {error}", index + 1, route.prefix);
             let prefix = normalise(&route.prefix)
@@ -77,6 +81,7 @@ impl Routes {
                     "it has no upstreams: name at least one of the configuration's",
                 ));
             }
+            check_upstreams(&route.upstreams, &known).map_err(|error| in_route(&error))?;
             if route.strip > prefix.len() {
                 return Err(in_route(
                     "`strip` takes more than the prefix: a shorter number would lose its end",
@@ -155,6 +160,15 @@ impl Route {
     }
 }
 
+fn check_upstreams(named: &[String], known: &BTreeSet<&str>) -> Result<(), String> {
+    match named.iter().find(|name| !known.contains(name.as_str())) {
+        Some(name) => Err(format!(
+            "there is no upstream `{name}`: name one of the configuration's"
+        )),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -162,7 +176,9 @@ mod tests {
     use super::*;
 
     fn routes(json: &str) -> Result<Routes, String> {
-        Routes::new(serde_json::from_str(json).map_err(|error| error.to_string())?)
+        let upstreams = ["a", "b", "berlin", "out", "pbx", "pbx-a", "pbx-b"].map(String::from);
+        let config = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        Routes::new(config, &upstreams)
     }
 
     const EXAMPLE: &str = r#"{ "default": ["pbx"], "no-answer-ms": 30000, "routes": [
@@ -238,6 +254,10 @@ mod tests {
             (
                 r#"{"prefix":"1","upstreams":[]}"#,
                 "route 1 (1): it has no upstreams: name at least one of the configuration's",
+            ),
+            (
+                r#"{"prefix":"1","upstreams":["a","c"]}"#,
+                "route 1 (1): there is no upstream `c`: name one of the configuration's",
             ),
             (
                 r#"{"prefix":"1","upstreams":["a"],"strip":2}"#,

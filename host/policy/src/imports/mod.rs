@@ -14,10 +14,12 @@ use crate::{
     context::EditError,
     journal::Journal,
     policy::Policy,
+    runner::HookSet,
     spec::{Grant, Limits},
 };
 
 mod attributes;
+mod hooks;
 mod log;
 mod message;
 mod target;
@@ -35,6 +37,8 @@ pub(crate) struct State {
     /// There during a hook, and not during `configure`.
     pub(crate) journal: Option<Box<Journal>>,
     pub(crate) memory: MemoryUse,
+    /// Hooks that have nothing to do under the configuration.
+    pub(crate) skipped: HookSet,
     wasi: Option<Box<Wasi>>,
 }
 
@@ -70,6 +74,7 @@ impl State {
             policy,
             journal: None,
             memory,
+            skipped: HookSet::default(),
             wasi: None,
         }
     }
@@ -92,7 +97,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     imported::source::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     imported::transaction::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     imported::call::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    imported::log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    imported::log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    imported::hooks::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
 impl types::Host for State {}

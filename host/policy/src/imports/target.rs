@@ -65,6 +65,10 @@ impl Host for State {
             .collect()
     }
 
+    fn upstreams(&mut self) -> Vec<String> {
+        self.policy.upstreams().to_vec()
+    }
+
     fn clear(&mut self) -> Result<(), types::EditError> {
         granted(self.policy.grants().route)?;
         let (targets, timeouts) = self.journal_mut()?.targets_mut()?;

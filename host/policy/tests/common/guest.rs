@@ -2,7 +2,8 @@
 //!
 //! A hook's body leaves the address of its result; these make one: `next`, `(call $decide (i32.const CASE))`,
 //! `(call $reply (i32.const STATUS))`, `(call $set-status …)`, `$fault`. These do something: `$stamp` appends `X-Trail: NAME`, `$edit-via`
-//! leaves the edit's result, `$target`, `$remember` (attributes of transaction and call), `$identify`, `$say`, `$spin`, `$eat`, `$sleep`.
+//! leaves the edit's result, `$target`, `$remember` (attributes of transaction and call), `$identify`, `$say`, `$spin`, `$eat`, `$sleep`;
+//! `$skip` and `$upstreams` are the contract's own.
 
 use std::path::Path;
 
@@ -155,6 +156,8 @@ impl Guest {
             (import "hookswitch:policy/transaction@0.1.0" "set-attribute" (func $set-transaction (param i32 i32 i32 i32 i32 i32)))
             (import "hookswitch:policy/call@0.1.0" "set-attribute" (func $set-call (param i32 i32 i32 i32 i32 i32)))
             (import "hookswitch:policy/source@0.1.0" "set-identity" (func $set-identity (param i32 i32 i32)))
+            (import "hookswitch:policy/target@0.1.0" "upstreams" (func $upstreams (param i32)))
+            (import "hookswitch:policy/hooks@0.1.0" "skip" (func $skip (param i32)))
             (import "hookswitch:policy/log@0.1.0" "write" (func $log (param i32 i32 i32)))
             {core_imports}
             (memory (export "memory") 2)

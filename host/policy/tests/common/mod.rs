@@ -107,7 +107,7 @@ impl Host {
     }
 
     pub fn on(engine: Engine, folder: Folder, specs: Vec<PolicySpec>) -> Result<Self, StartError> {
-        let policies = Policies::start(&engine, specs)?;
+        let policies = Policies::start(&engine, specs, vec!["pbx".into()])?;
         let runner = Runner::new(engine.clone(), 0);
         Ok(Self {
             engine,

@@ -222,6 +222,13 @@ pub enum Credentials {
 }
 
 impl Config {
+    /// What policies may call them.
+    #[must_use]
+    pub fn upstream_names(&self) -> Vec<String> {
+        let upstreams = self.upstreams.iter();
+        upstreams.map(|upstream| upstream.name.clone()).collect()
+    }
+
     /// The upstream that sends from this address to this listener.
     #[must_use]
     pub fn upstream_of(&self, listener: ListenerId, peer: IpAddr) -> Option<UpstreamId> {
