@@ -6,8 +6,9 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
+    time::SystemTime,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,8 @@ use crate::digest::Digest;
 
 const FOLDER_MODE: u32 = 0o700;
 const TRAILER_BYTES: usize = 32;
+/// All entries together; beyond it those that were not used for longest are removed. An interpreter compiles to some 100 MB.
+const CACHE_BYTES_MAX: u64 = 1 << 30;
 
 /// Why the folder cannot be used.
 #[derive(Debug, Error)]
@@ -53,12 +56,18 @@ impl Cache {
     /// The component of this digest, if it is there and whole.
     #[allow(unsafe_code)]
     pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
-        let bytes = fs::read(self.path(digest)).ok()?;
+        let path = self.path(digest);
+        let bytes = fs::read(&path).ok()?;
         let (code, trailer) = bytes.split_at_checked(bytes.len().checked_sub(TRAILER_BYTES)?)?;
         if Sha256::digest(code).as_slice() != trailer {
             tracing::warn!(%digest, "compiled policy on disk is damaged; compiling it again");
             return None;
         }
+        // Its time of change says when it was last used; without that it is only removed earlier.
+        let _ = File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(SystemTime::now()));
         // SAFETY: `deserialize` asks that the bytes come from `Component::serialize`. They were read from a folder that only this user
         // may write (checked when it was opened), and their digest shows that they are whole; wasmtime checks its own version and
         // settings.
@@ -73,7 +82,30 @@ impl Cache {
         let mut file = File::create(&beside)?;
         file.write_all(&code)?;
         file.write_all(&Sha256::digest(&code))?;
-        fs::rename(&beside, &path)
+        fs::rename(&beside, &path)?;
+        self.prune(&path, CACHE_BYTES_MAX)
+    }
+
+    /// Removes what was not used for longest until no more than `bytes_max` are left; `kept` stays in any case.
+    fn prune(&self, kept: &Path, bytes_max: u64) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            entries.push((metadata.modified()?, metadata.len(), entry.path()));
+        }
+        entries.sort();
+        let mut bytes: u64 = entries.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, entry_bytes, path) in entries {
+            if bytes <= bytes_max {
+                break;
+            }
+            if path != kept {
+                fs::remove_file(&path)?;
+                bytes -= entry_bytes;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -100,4 +132,27 @@ fn check_folder(folder: &PathBuf) -> io::Result<()> {
         return Err(io::Error::other("it belongs to another user"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let folder = std::env::temp_dir().join(format!("hookswitch-cache-{}", process::id()));
+        let cache = Cache::open(folder.clone(), &Engine::default()).unwrap();
+        for (name, age_s) in [("a", 10), ("b", 30), ("c", 20), ("d", 40)] {
+            let file = File::create(folder.join(name)).unwrap();
+            file.set_len(100).unwrap();
+            let modified = SystemTime::now() - Duration::from_secs(age_s);
+            file.set_modified(modified).unwrap();
+        }
+        cache.prune(&folder.join("d"), 250).unwrap();
+        let left = ["a", "b", "c", "d"].map(|name| folder.join(name).exists());
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(left, [true, false, false, true]);
+    }
 }

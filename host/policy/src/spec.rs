@@ -165,7 +165,7 @@ pub struct Limits {
     pub configure_ms_max: u64,
     /// Linear memory of one instance.
     pub memory_bytes_max: usize,
-    /// Hooks at once, over all workers; one more fails at once.
+    /// Hooks that spin or wait at once, over all workers; one more fails at once.
     pub hooks_in_flight_max: u32,
     /// Targets that one run may set.
     pub targets_max: usize,
