@@ -258,6 +258,7 @@ impl Options {
                 .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             proxy_udp: self.address("proxy-udp")?,
             echo: Vec::new(),
+            ring: Duration::ZERO,
         })
     }
 

@@ -164,6 +164,7 @@ impl Proxy {
             pbx: self.pbx,
             proxy_udp: Some(self.udp),
             echo: Vec::new(),
+            ring: Duration::ZERO,
         })
     }
 

@@ -14,6 +14,7 @@ use std::{
 use hookswitch_load::{
     load::{Amount, From, Load, Pace, Run},
     proxy::{self, Policy, Proxy, Wish},
+    score::Outcome,
     sip::View,
     uac::{Kind, Plan},
 };
@@ -23,6 +24,14 @@ const RELOADS: usize = 100;
 /// After so many reloads comes a broken file.
 const BROKEN_EVERY: usize = 20;
 const REQUESTS_PER_SECOND: f64 = 500.0;
+/// Each is compiled anew.
+const COMPONENTS: usize = 20;
+const COMPONENT_REQUESTS_PER_SECOND: f64 = 200.0;
+const ROUTES: usize = 30_000;
+const ROUTE_RELOADS: usize = 10;
+const CALLS_PER_SECOND: f64 = 50.0;
+/// Longer than a reload: calls end in other versions than the newest.
+const RING: Duration = Duration::from_secs(2);
 /// A reload that takes this long has failed; how fast it is, is printed.
 const RELOAD_MAX: Duration = Duration::from_secs(20);
 
@@ -35,17 +44,7 @@ async fn reloads() {
     let folder = proxy::folder("reload").unwrap();
     let files = Files::new(&folder);
     files.write(Version::A, Way::RenameOver);
-    let policy = Policy {
-        name: "header-rules".into(),
-        component: files.component.clone(),
-        config_file: files.config.clone(),
-        more: String::new(),
-    };
-    let wish = Wish {
-        policies: vec![policy],
-        ..Wish::new(2).unwrap()
-    };
-    let proxy = Proxy::start(folder, &wish).await.unwrap();
+    let proxy = start(folder, files.policy("header-rules"), 2).await;
     let mut sides = proxy.sides("reload", 20).unwrap();
     sides.echo = vec!["X-Request-Version".into(), "X-Branch-Version".into()];
     let load = Load::open(sides).await.unwrap();
@@ -84,6 +83,124 @@ async fn reloads() {
     let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
     println!("from write to first new answer: median {median:?}, worst {worst:?}");
     assert_eq!(times.len(), RELOADS);
+}
+
+#[tokio::test]
+async fn components_are_replaced_without_a_loss() {
+    LocalSet::new().run_until(components()).await;
+}
+
+async fn components() {
+    let folder = proxy::folder("components").unwrap();
+    let files = Files::new(&folder);
+    files.write(Version::A, Way::RenameOver);
+    let proxy = start(folder, files.policy("header-rules"), 2).await;
+    let load = Load::open(proxy.sides("components", 20).unwrap())
+        .await
+        .unwrap();
+    let whole = fs::read(&files.component).unwrap();
+    let reloading = async {
+        let mut times = Vec::new();
+        for index in 0..COMPONENTS {
+            let bytes = with_custom_section(&whole, &format!("version {index}"));
+            let written = Instant::now();
+            replace(&files.component, &bytes);
+            until_reloads(&proxy, index + 1).await;
+            times.push(written.elapsed());
+        }
+        load.stop();
+        times
+    };
+    let run = run(Kind::Options, COMPONENT_REQUESTS_PER_SECOND);
+    let (outcome, times) = tokio::join!(load.run(run), reloading);
+    assert_clean(outcome.unwrap(), &proxy);
+    print_times("components, compiled anew", times);
+}
+
+#[tokio::test]
+async fn thirty_thousand_routes_are_replaced_while_calls_ring() {
+    LocalSet::new().run_until(routes()).await;
+}
+
+async fn routes() {
+    let folder = proxy::folder("routes").unwrap();
+    let files = Files::of(&folder, "prefix-router");
+    let table = |add: usize| {
+        let route = |index| {
+            format!(r#"{{"prefix":"49{index:05}","upstreams":["pbx"],"strip":2,"add":"{add}"}}"#)
+        };
+        let routes: Vec<String> = (0..ROUTES).map(route).collect();
+        format!(r#"{{"routes":[{}]}}"#, routes.join(","))
+    };
+    fs::write(&files.config, table(0)).unwrap();
+    let proxy = start(folder, files.policy("prefix-router"), 4).await;
+    let mut sides = proxy.sides("routes", 20).unwrap();
+    sides.ring = RING;
+    let load = Load::open(sides).await.unwrap();
+    let reloading = async {
+        let mut times = Vec::new();
+        for index in 1..=ROUTE_RELOADS {
+            let table = table(index);
+            let written = Instant::now();
+            replace(&files.config, table.as_bytes());
+            until_reloads(&proxy, index).await;
+            times.push(written.elapsed());
+            sleep(Duration::from_millis(200)).await;
+        }
+        // The last calls ring to their end.
+        sleep(RING).await;
+        load.stop();
+        times
+    };
+    let (outcome, times) = tokio::join!(load.run(run(Kind::Call, CALLS_PER_SECOND)), reloading);
+    assert_clean(outcome.unwrap(), &proxy);
+    print_times("30,000 routes", times);
+}
+
+async fn start(folder: PathBuf, policy: Policy, workers: u8) -> Proxy {
+    let wish = Wish {
+        policies: vec![policy],
+        ..Wish::new(workers).unwrap()
+    };
+    Proxy::start(folder, &wish).await.unwrap()
+}
+
+fn run(kind: Kind, requests_per_second: f64) -> Run {
+    Run {
+        plan: Plan::new(kind, vec!["sip:4912345@localhost".into()]),
+        from: From::Browsers,
+        pace: Pace::Rate(requests_per_second),
+        amount: Amount::UntilStopped,
+        patience: Duration::from_secs(35),
+        proxy: None,
+        inspect: None,
+    }
+}
+
+fn assert_clean(outcome: Outcome, proxy: &Proxy) {
+    let Outcome { score, p99_us, .. } = outcome;
+    println!("{} requests, p99 {p99_us} us", score.begun);
+    assert!(score.is_clean(), "{score:?}\n{}", proxy.log());
+}
+
+fn print_times(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("{what}: from write to serving, median {median:?}, worst {worst:?}");
+}
+
+/// The same code with another digest: a section that nobody reads (WebAssembly core specification §5.5.3).
+fn with_custom_section(component: &[u8], name: &str) -> Vec<u8> {
+    let length = u8::try_from(name.len()).unwrap();
+    [component, &[0, length + 1, length], name.as_bytes()].concat()
+}
+
+async fn until_reloads(proxy: &Proxy, count: usize) {
+    let wanted = format!("\"reloads\":{count},");
+    until(proxy, &wanted, |policies| {
+        policies.replace(' ', "").contains(&wanted)
+    })
+    .await;
 }
 
 async fn reload_again_and_again(
@@ -254,12 +371,25 @@ struct Files {
 
 impl Files {
     fn new(folder: &Path) -> Self {
+        Self::of(folder, "header-rules")
+    }
+
+    fn of(folder: &Path, policy: &str) -> Self {
         let files = Self {
-            component: folder.join("header-rules.wasm"),
-            config: folder.join("header-rules.json"),
+            component: folder.join(policy).with_extension("wasm"),
+            config: folder.join(policy).with_extension("json"),
         };
-        fs::copy(proxy::policy("header-rules").unwrap(), &files.component).unwrap();
+        fs::copy(proxy::policy(policy).unwrap(), &files.component).unwrap();
         files
+    }
+
+    fn policy(&self, name: &str) -> Policy {
+        Policy {
+            name: name.into(),
+            component: self.component.clone(),
+            config_file: self.config.clone(),
+            more: String::new(),
+        }
     }
 
     fn write(&self, version: Version, way: Way) {

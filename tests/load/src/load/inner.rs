@@ -104,13 +104,18 @@ impl Inner {
         }
     }
 
-    fn pbx_received(&self, text: &str, peer: SocketAddr) {
+    fn pbx_received(self: &Rc<Self>, text: &str, peer: SocketAddr) {
         let view = View::new(text);
         if view.method().is_some() {
+            let rings = view.method() == Some("INVITE") && !self.sides.ring.is_zero();
             return self
                 .answer_pbx
                 .answer(view, &mut self.seen_pbx.borrow_mut(), |text| {
-                    self.to_proxy(&text, peer)
+                    if rings && text.starts_with("SIP/2.0 200") {
+                        self.after_ringing(text, peer);
+                    } else {
+                        self.to_proxy(&text, peer);
+                    }
                 });
         }
         let reaction =
@@ -159,6 +164,14 @@ impl Inner {
             // A closed connection is counted where it closes; what it owes is lost.
             drop(outbox.send(text));
         }
+    }
+
+    fn after_ringing(self: &Rc<Self>, text: String, peer: SocketAddr) {
+        let inner = Rc::clone(self);
+        spawn_local(async move {
+            sleep(inner.sides.ring).await;
+            inner.to_proxy(&text, peer);
+        });
     }
 
     fn to_proxy(&self, text: &str, proxy: SocketAddr) {

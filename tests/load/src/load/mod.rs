@@ -41,6 +41,8 @@ pub struct Sides {
     pub proxy_udp: Option<SocketAddr>,
     /// Fields that the answering side sends back, as `Echo-NAME`.
     pub echo: Vec<String>,
+    /// How long calls ring at the PBX.
+    pub ring: Duration,
 }
 
 /// Who sends the requests of a run.
