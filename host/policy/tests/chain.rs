@@ -5,7 +5,7 @@ mod common;
 
 use common::{Host, fields, guest::Guest};
 use hookswitch_policy::{
-    context::{Branch, Hook, Outcome, Upgrade},
+    context::{Branch, Hook, HookName, Outcome, Upgrade},
     spec::{FailureMode, Grant, Place},
 };
 
