@@ -311,7 +311,7 @@ mod tests {
             ),
             (
                 "header-rules",
-                &["types", "message", "log"],
+                &["types", "message", "log", "hooks"],
                 &[
                     "lifecycle",
                     "register-hook",

@@ -18,7 +18,7 @@ use hookswitch_load::{
     sip::View,
     uac::{Kind, Plan},
 };
-use tokio::{task::LocalSet, time::sleep};
+use tokio::{sync::Mutex, task::LocalSet, time::sleep};
 
 const RELOADS: usize = 100;
 /// After so many reloads comes a broken file.
@@ -35,8 +35,12 @@ const RING: Duration = Duration::from_secs(2);
 /// A reload that takes this long has failed; how fast it is, is printed.
 const RELOAD_MAX: Duration = Duration::from_secs(20);
 
+/// Beside another of these, each would measure the other.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test]
 async fn a_hundred_reloads_lose_nothing() {
+    let _alone = ALONE.lock().await;
     LocalSet::new().run_until(reloads()).await;
 }
 
@@ -87,6 +91,7 @@ async fn reloads() {
 
 #[tokio::test]
 async fn components_are_replaced_without_a_loss() {
+    let _alone = ALONE.lock().await;
     LocalSet::new().run_until(components()).await;
 }
 
@@ -119,6 +124,7 @@ async fn components() {
 
 #[tokio::test]
 async fn thirty_thousand_routes_are_replaced_while_calls_ring() {
+    let _alone = ALONE.lock().await;
     LocalSet::new().run_until(routes()).await;
 }
 

@@ -62,7 +62,8 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(visitor.door.handshake_max)
+        // For a next page on the same connection; the time until the first is the visit's to limit, and to count.
+        .header_read_timeout(visitor.door.handshake_max * 2)
         .max_headers(HTTP_HEADERS_MAX)
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
