@@ -25,13 +25,13 @@ pub use bindings::hookswitch::policy::types::{
     Admission, Branch, BranchDecision, Content, Decision, EditError, Fault, HeaderField, Reply,
     ResponseDecision, Summary, Upgrade,
 };
-pub use bindings::hookswitch::policy::{call, hooks, message, source, target, transaction};
+pub use bindings::hookswitch::policy::{auth, call, hooks, message, source, target, transaction};
 
 /// Everything that a policy usually needs: `use hookswitch_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
         Admission, Branch, BranchDecision, Content, Decision, EditError, Fault, HeaderField,
-        NoConfig, Policy, Reply, ResponseDecision, Summary, Upgrade, call, hooks, log, message,
+        NoConfig, Policy, Reply, ResponseDecision, Summary, Upgrade, auth, call, hooks, log, message,
         source, target, transaction, uri,
     };
 }

@@ -30,6 +30,24 @@ impl From<context::EditError> for types::EditError {
     }
 }
 
+impl From<hookswitch_auth::Outcome> for imported::auth::Outcome {
+    fn from(outcome: hookswitch_auth::Outcome) -> Self {
+        use hookswitch_auth::Outcome;
+        match outcome {
+            Outcome::Verified(identity) => Self::Verified(imported::auth::Identity {
+                name: identity.name,
+                claims: identity.claims,
+                expires_unix_s: identity.expires_unix_s,
+            }),
+            Outcome::Missing => Self::Missing,
+            Outcome::Stale(why) => Self::Stale(why),
+            Outcome::Wrong(why) => Self::Wrong(why),
+            Outcome::Malformed(why) => Self::Malformed(why),
+            Outcome::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
 impl From<context::Summary> for types::Summary {
     fn from(summary: context::Summary) -> Self {
         Self {

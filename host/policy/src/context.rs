@@ -1,7 +1,7 @@
 //! What a hook is given and what it answers: the border between policies and whoever runs them. No SIP is parsed here: the current
 //! message is a trait object.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use thiserror::Error;
 
@@ -86,6 +86,8 @@ pub trait Message: Send {
     fn fork(&self) -> Box<dyn Message>;
     /// The implementor, to get the message back after the hook.
     fn into_any(self: Box<Self>) -> Box<dyn std::any::Any + Send>;
+    /// Method and Request-URI; `None` of a response.
+    fn request_line(&self) -> Option<(String, String)>;
     /// First value of a field; compact forms and case do not matter.
     fn header(&self, name: &str) -> Option<String>;
     /// Every value; comma lists are split where the grammar is a list.
@@ -151,7 +153,7 @@ pub trait Source: Send + Sync {
     fn address(&self) -> IpAddr;
     /// Name of the listener.
     fn listener(&self) -> &str;
-    /// Given by a policy on this connection.
+    /// Given by a policy on this connection, and not over.
     fn identity(&self) -> Option<String>;
     /// Of the WebSocket upgrade.
     fn upgrade(&self, name: &str) -> Option<String>;
@@ -160,7 +162,16 @@ pub trait Source: Send + Sync {
     /// How many it has.
     fn attributes(&self) -> usize;
     /// Applied when a hook returned.
-    fn apply(&self, identity: Option<String>, attributes: Vec<AttributeEdit>);
+    fn apply(&self, identity: Option<Identity>, attributes: Vec<AttributeEdit>);
+}
+
+/// A name that a policy gives to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Whatever the policy calls it.
+    pub name: String,
+    /// It has none from then on; `None`: while it is connected.
+    pub until: Option<SystemTime>,
 }
 
 /// A change of one attribute; `None` deletes.
@@ -220,6 +231,8 @@ pub enum TargetKind {
 pub trait Names: Send + Sync {
     /// Is there an upstream of this name?
     fn has_upstream(&self, name: &str) -> bool;
+    /// A SIP URI of a domain whose users register here?
+    fn is_local(&self, uri: &str) -> bool;
     /// A URI that can be a Request-URI.
     ///
     /// # Errors

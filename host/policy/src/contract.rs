@@ -12,13 +12,14 @@ pub(crate) const PACKAGE: &str = "hookswitch:policy";
 const VERSIONS: &str = "0.1.";
 /// The version whose interfaces are linked.
 pub(crate) const VERSION: &str = "0.1.0";
-const IMPORTS: [&str; 8] = [
+const IMPORTS: [&str; 9] = [
     "types",
     "message",
     "target",
     "source",
     "transaction",
     "call",
+    "auth",
     "log",
     "hooks",
 ];

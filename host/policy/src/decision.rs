@@ -150,6 +150,9 @@ mod tests {
     struct AnyName;
 
     impl Names for AnyName {
+        fn is_local(&self, _: &str) -> bool {
+            true
+        }
         fn has_upstream(&self, _: &str) -> bool {
             true
         }

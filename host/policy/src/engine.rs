@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, thread};
 
+use hookswitch_auth::Auth;
 use thiserror::Error;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
@@ -35,6 +36,8 @@ pub struct EngineConfig {
     pub instances_max: u32,
     /// Where compiled code is kept; made with mode 0700. `None`: nowhere.
     pub compile_cache: Option<PathBuf>,
+    /// What policies may ask about who sends, where they are granted it.
+    pub auth: Arc<Auth>,
 }
 
 impl Default for EngineConfig {
@@ -43,6 +46,7 @@ impl Default for EngineConfig {
             workers: 1,
             instances_max: 1_000,
             compile_cache: None,
+            auth: Arc::default(),
         }
     }
 }
@@ -83,6 +87,7 @@ struct Shared {
     compilers: rayon::ThreadPool,
     cache: Option<Cache>,
     slow_lane: SlowLane,
+    auth: Arc<Auth>,
     workers: usize,
 }
 
@@ -119,6 +124,7 @@ impl Engine {
                 compilers,
                 cache,
                 slow_lane,
+                auth: config.auth,
                 workers,
             }),
         })
@@ -132,6 +138,10 @@ impl Engine {
     /// How many workers may run hooks.
     pub fn workers(&self) -> usize {
         self.shared.workers
+    }
+
+    pub(crate) fn auth(&self) -> &Arc<Auth> {
+        &self.shared.auth
     }
 
     pub(crate) fn wasm(&self) -> &wasmtime::Engine {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::context::{
-    AttributeEdit, Attributes, EditError, Hook, HookName, Message, Names, Source, StageTimeouts,
-    Summary, Target,
+    AttributeEdit, Attributes, EditError, Hook, HookName, Identity, Message, Names, Source,
+    StageTimeouts, Summary, Target,
 };
 
 /// Travels from policy to policy of a chain.
@@ -14,7 +14,7 @@ pub(crate) struct Journal {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) names: Arc<dyn Names>,
     pub(crate) routing: Routing,
-    pub(crate) identity: Option<String>,
+    pub(crate) identity: Option<Identity>,
     source_attributes: Vec<AttributeEdit>,
     transaction: Scope,
     call: Scope,
@@ -51,7 +51,7 @@ struct Scope {
 struct Before {
     message: Option<Box<dyn Message>>,
     targets: Option<(Vec<Target>, Vec<StageTimeouts>)>,
-    identity: Option<String>,
+    identity: Option<Identity>,
     source_attributes: usize,
     transaction: usize,
     call: usize,
@@ -305,11 +305,14 @@ mod tests {
         fn attributes(&self) -> usize {
             2
         }
-        fn apply(&self, _: Option<String>, _: Vec<AttributeEdit>) {}
+        fn apply(&self, _: Option<Identity>, _: Vec<AttributeEdit>) {}
     }
 
     impl Names for Nobody {
         fn has_upstream(&self, _: &str) -> bool {
+            false
+        }
+        fn is_local(&self, _: &str) -> bool {
             false
         }
         fn check_uri(&self, _: &str) -> Result<(), String> {

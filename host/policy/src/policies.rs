@@ -151,7 +151,7 @@ impl Shared {
     fn new(engine: Engine, specs: Vec<PolicySpec>, upstreams: Arc<[String]>) -> Self {
         let entries = specs
             .into_iter()
-            .map(|spec| Entry::new(Policy::new(spec, upstreams.clone(), engine.workers())))
+            .map(|spec| Entry::new(Policy::new(spec, upstreams.clone(), &engine)))
             .collect();
         let current = ArcSwap::from_pointee(Generation::new(0, Vec::new()));
         Self {

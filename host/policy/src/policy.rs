@@ -9,8 +9,11 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use hookswitch_auth::Auth;
+
 use crate::{
     context::HookName,
+    engine::Engine,
     fault::{Fault, Health},
     flight::Place,
     spec::{Grants, Limits, PolicySpec},
@@ -34,6 +37,7 @@ pub(crate) enum Urgency {
 pub(crate) struct Policy {
     spec: PolicySpec,
     upstreams: Arc<[String]>,
+    auth: Arc<Auth>,
     in_flight: AtomicU32,
     workers: Box<[Tally]>,
     log: LineRate,
@@ -70,12 +74,13 @@ struct LineRate {
 }
 
 impl Policy {
-    pub(crate) fn new(spec: PolicySpec, upstreams: Arc<[String]>, workers: usize) -> Self {
+    pub(crate) fn new(spec: PolicySpec, upstreams: Arc<[String]>, engine: &Engine) -> Self {
         Self {
             spec,
             upstreams,
+            auth: engine.auth().clone(),
             in_flight: AtomicU32::new(0),
-            workers: (0..workers).map(|_| Tally::default()).collect(),
+            workers: (0..engine.workers()).map(|_| Tally::default()).collect(),
             log: LineRate::default(),
             fault_log: LineRate::default(),
             last_error: Mutex::new(None),
@@ -101,6 +106,10 @@ impl Policy {
 
     pub(crate) fn grants(&self) -> &Grants {
         &self.spec.grants
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     pub(crate) fn may_log(&self, urgency: Urgency) -> bool {
@@ -252,7 +261,8 @@ mod tests {
     fn warnings_find_room_among_many_other_lines() {
         let mut spec = PolicySpec::new("a", "a.wasm");
         spec.limits.log_lines_per_second_max = 40;
-        let policy = Policy::new(spec, Arc::default(), 1);
+        let engine = Engine::new(crate::EngineConfig::default()).unwrap();
+        let policy = Policy::new(spec, Arc::default(), &engine);
         let written = |urgency| (0..1_000).filter(|_| policy.may_log(urgency)).count();
         // A new second may begin between them.
         assert!(written(Urgency::Usual) >= 30);

@@ -214,7 +214,7 @@ pub enum Grant {
 }
 
 /// What a policy may do beyond reading and deciding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
     /// Edit the current message.
@@ -223,4 +223,6 @@ pub struct Grants {
     pub route: Grant,
     /// Name the peer: `source.set-identity`.
     pub identify: Grant,
+    /// Realms and issuers that it may ask `auth` about; none unless they are named.
+    pub auth: Vec<String>,
 }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Host, fields, guest::Guest};
 use hookswitch_policy::{
-    context::{Branch, Hook, HookName, Outcome, Upgrade},
+    context::{Branch, Hook, HookName, Identity, Outcome, Upgrade},
     spec::{FailureMode, Grant, Place},
 };
 
@@ -122,9 +122,13 @@ fn a_failing_policys_edits_are_undone_and_no_others() {
         );
         assert_eq!(finished.targets.len(), 1);
         assert_eq!(fields(finished), "X-Trail: a", "after {failure}");
+        let identity = Identity {
+            name: "a".to_owned(),
+            until: None,
+        };
         assert_eq!(
             *host.source.applied.lock().unwrap(),
-            [(Some("a".to_owned()), vec![])]
+            [(Some(identity), vec![])]
         );
     }
 }

@@ -361,6 +361,7 @@ fn compiled_code_is_kept_and_what_is_damaged_is_compiled_again() {
             workers: 1,
             instances_max: 20,
             compile_cache: Some(cache.clone()),
+            ..EngineConfig::default()
         })
         .unwrap();
         Policies::start(&engine, vec![PolicySpec::new("a", &path)], Vec::new()).unwrap();

@@ -7,6 +7,7 @@
 
 mod admin;
 pub mod args;
+mod auth;
 mod capture;
 pub mod check;
 pub mod config;

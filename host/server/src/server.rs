@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use hookswitch_auth::Auth;
 use hookswitch_policy::{Engine, EngineConfig, FileWatch, Policies, pool::instances_needed};
 use hookswitch_sip::{
     flow::{Flow, ListenerId, Transport, WorkerId},
@@ -24,7 +25,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    admin,
+    admin, auth,
     capture::Capture,
     config::{Config, ListenerKind, Store, length},
     location::{Locations, disk::Disk},
@@ -47,6 +48,7 @@ pub struct Server {
     workers: Vec<JoinHandle<()>>,
     capture: Option<JoinHandle<()>>,
     _reload: Option<FileWatch>,
+    _credentials: Vec<FileWatch>,
 }
 
 /// Where it listens, with real ports.
@@ -77,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) locations: Locations,
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) engine: Engine,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) names: Arc<Names>,
     pub(crate) metrics: Arc<Metrics>,
@@ -110,7 +113,8 @@ impl Server {
         let admin = config.admin.map(bind_admin).transpose()?;
         let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
         admin::spawn(admin, state.clone(), seen.clone())?;
-        let (engine, policies) = load_policies(&config, &state)?;
+        let auth = auth::start(&config.auth, &state)?;
+        let (engine, policies) = load_policies(&config, &state, &auth)?;
         let bound = bind(&config)?;
         let (capture, capture_thread) = config
             .capture
@@ -132,6 +136,7 @@ impl Server {
             crowd: Crowd::new(config.limits.connections_per_address_max),
             locations: locations(&config, &bound, &state)?,
             engine,
+            auth,
             policies,
             names: Arc::new(Names {
                 upstreams: config
@@ -139,6 +144,7 @@ impl Server {
                     .iter()
                     .map(|upstream| upstream.name.clone())
                     .collect(),
+                local_hosts: local_hosts(&config, &bound),
                 limits: proxy_config::message_limits(&config.limits),
             }),
             metrics: Metrics::new(config.workers),
@@ -153,6 +159,7 @@ impl Server {
         let reload = file
             .map(|file| reload::watch(file, shared.config.clone(), state))
             .transpose()?;
+        let credentials = auth::watch(&shared.config.auth, &shared.auth)?;
         phase.send_replace(Phase::Serving(Arc::clone(&shared)));
         tracing::info!(listeners = ?addresses.listeners, admin = ?addresses.admin, "ready");
         Ok(Self {
@@ -162,6 +169,7 @@ impl Server {
             workers,
             capture: capture_thread,
             _reload: reload,
+            _credentials: credentials,
         })
     }
 
@@ -295,16 +303,32 @@ fn datagram_flow(
     )))
 }
 
-fn load_policies(config: &Config, state: &State) -> Result<(Engine, Arc<Policies>)> {
+fn load_policies(
+    config: &Config,
+    state: &State,
+    auth: &Arc<Auth>,
+) -> Result<(Engine, Arc<Policies>)> {
     let workers = config.workers.into();
     let engine = Engine::new(EngineConfig {
         workers,
         instances_max: instances_needed(workers, &config.policies)?,
         compile_cache: Some(state.compiled_policies()),
+        auth: Arc::clone(auth),
     })?;
     let specs = reload::with_config_files(&config.policies, state)?;
     let policies = Policies::start(&engine, specs, config.upstream_names())?;
     Ok((engine, policies))
+}
+
+/// Whoever registers at one of these is known here; empty: at whatever host.
+fn local_hosts(config: &Config, bound: &[Bound]) -> Vec<String> {
+    if config.domains.is_empty() {
+        return Vec::new();
+    }
+    let ours = bound
+        .iter()
+        .map(|bound| bound.advertised.0.to_ascii_lowercase());
+    config.domains.iter().cloned().chain(ours).collect()
 }
 
 fn bind(config: &Config) -> Result<Vec<Bound>> {

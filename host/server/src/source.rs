@@ -5,9 +5,10 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
-use hookswitch_policy::context::{self, AttributeEdit};
+use hookswitch_policy::context::{self, AttributeEdit, Identity};
 use hookswitch_sip::flow::Transport;
 
 /// Of one source, whatever policies set; more are dropped.
@@ -36,7 +37,7 @@ struct Upgrade {
 /// What policies gave it.
 #[derive(Debug, Default)]
 struct Given {
-    identity: Option<String>,
+    identity: Option<Identity>,
     attributes: BTreeMap<String, String>,
 }
 
@@ -99,7 +100,12 @@ impl context::Source for Source {
         &self.listener
     }
     fn identity(&self) -> Option<String> {
-        self.given().identity.clone()
+        let given = self.given();
+        let identity = given.identity.as_ref()?;
+        let is_over = identity
+            .until
+            .is_some_and(|until| until <= SystemTime::now());
+        (!is_over).then(|| identity.name.clone())
     }
     fn upgrade(&self, name: &str) -> Option<String> {
         let upgrade = self.upgrade.as_deref()?;
@@ -118,7 +124,7 @@ impl context::Source for Source {
     fn attributes(&self) -> usize {
         self.given().attributes.len()
     }
-    fn apply(&self, identity: Option<String>, attributes: Vec<AttributeEdit>) {
+    fn apply(&self, identity: Option<Identity>, attributes: Vec<AttributeEdit>) {
         let mut given = self.given();
         if identity.is_some() {
             given.identity = identity;
@@ -148,6 +154,8 @@ pub(crate) fn transport_name(transport: Transport) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hookswitch_policy::context::Source as _;
 
     use super::*;
@@ -165,5 +173,21 @@ mod tests {
             vec![("0".into(), None), ("k".into(), Some("v".into()))],
         );
         assert_eq!(source.attribute("k").as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn an_identity_ends_with_its_time() {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 5060));
+        let source = Source::address(Transport::Udp, peer, "udp".into());
+        let identify = |until| {
+            let name = "alice".to_owned();
+            source.apply(Some(Identity { name, until }), Vec::new());
+            source.identity()
+        };
+        assert_eq!(identify(None).as_deref(), Some("alice"));
+        let now = SystemTime::now();
+        assert_eq!(identify(Some(now)), None);
+        let later = now + Duration::from_secs(60);
+        assert_eq!(identify(Some(later)).as_deref(), Some("alice"));
     }
 }

@@ -104,6 +104,28 @@ impl State {
         })
     }
 
+    /// The key of digest nonces, made when it is not there.
+    ///
+    /// # Errors
+    /// It cannot be read or written, or is not what we wrote.
+    pub fn nonce_key(&self) -> Result<[u8; 32]> {
+        let file = self.folder.join("nonce-key");
+        match std::fs::read(&file) {
+            Ok(bytes) => <[u8; 32]>::try_from(bytes).map_err(|_| {
+                anyhow::anyhow!(
+                    "{} is damaged; remove it (clients are asked once more)",
+                    file.display()
+                )
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = random()?;
+                write_private(&file, &key)?;
+                Ok(key)
+            }
+            Err(error) => Err(error).with_context(|| file.display().to_string()),
+        }
+    }
+
     /// PEM files of the self-signed certificate and its key, made when they are not there.
     ///
     /// # Errors
@@ -226,6 +248,7 @@ mod tests {
         );
         let again = State::open(&folder).unwrap();
         again.token_keys(DAY).unwrap();
+        assert_eq!(first.nonce_key().unwrap(), again.nonce_key().unwrap());
         again.certificate(&["localhost".to_owned()]).unwrap();
         assert_eq!(
             before,

@@ -16,6 +16,7 @@ const IMPORTED: &[&str] = &[
     "source",
     "transaction",
     "call",
+    "auth",
     "log",
 ];
 

@@ -1,4 +1,5 @@
-//! Who may import whom: `sip`, `policy` and `media` know nothing of each other, `server` knows all three, nobody knows `server`,
+//! Who may import whom: `sip`, `policy` and `media` know nothing of each other, `auth` knows none of them and `policy` alone knows it,
+//! `server` knows all four, nobody knows `server`,
 //! and a plugin knows the SDK alone.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -9,11 +10,17 @@ use hookswitch_tidy::{files, root};
 /// What each package of ours may depend on, among ours. A package that is not here must be added with its arrows.
 const ARROWS: &[(&str, &[&str])] = &[
     ("hookswitch-sip", &[]),
-    ("hookswitch-policy", &[]),
+    ("hookswitch-auth", &[]),
+    ("hookswitch-policy", &["hookswitch-auth"]),
     ("hookswitch-media", &[]),
     (
         "hookswitch",
-        &["hookswitch-sip", "hookswitch-policy", "hookswitch-media"],
+        &[
+            "hookswitch-sip",
+            "hookswitch-auth",
+            "hookswitch-policy",
+            "hookswitch-media",
+        ],
     ),
     ("hookswitch-simulator", &["hookswitch-sip"]),
     ("hookswitch-tidy", &[]),

@@ -1,9 +1,11 @@
 //! `source`, `transaction` and `call`: what outlives a hook.
 
+use std::time::{Duration, SystemTime};
+
 use super::{State, check_field, granted};
 use crate::{
     bindings::{imported, types},
-    context::EditError,
+    context::{EditError, Identity},
     journal::Owner,
 };
 
@@ -25,6 +27,18 @@ impl State {
         Ok(self
             .journal_mut()?
             .set_attribute(owner, key, value, limits.attributes_max)?)
+    }
+}
+
+impl State {
+    fn identify(&mut self, name: String, until: Option<SystemTime>) -> Result<(), EditError> {
+        granted(self.policy.grants().identify)?;
+        check_field(self.limits(), "", &name)?;
+        if name.is_empty() {
+            return Err(EditError::Invalid("an empty identity".into()));
+        }
+        self.journal_mut()?.identity = Some(Identity { name, until });
+        Ok(())
     }
 }
 
@@ -52,20 +66,20 @@ impl imported::source::Host for State {
 
     fn identity(&mut self) -> Option<String> {
         let journal = self.journal.as_deref()?;
-        journal
-            .identity
-            .clone()
-            .or_else(|| journal.source.identity())
+        match &journal.identity {
+            Some(identity) => Some(identity.name.clone()),
+            None => journal.source.identity(),
+        }
     }
 
     fn set_identity(&mut self, name: String) -> Result<(), types::EditError> {
-        granted(self.policy.grants().identify)?;
-        check_field(self.limits(), "", &name)?;
-        if name.is_empty() {
-            return Err(EditError::Invalid("an empty identity".into()).into());
-        }
-        self.journal_mut()?.identity = Some(name);
-        Ok(())
+        Ok(self.identify(name, None)?)
+    }
+
+    fn set_identity_until(&mut self, name: String, unix_s: u64) -> Result<(), types::EditError> {
+        // What no clock reaches is never over.
+        let until = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
+        Ok(self.identify(name, until)?)
     }
 
     fn upgrade(&mut self, name: String) -> Option<String> {

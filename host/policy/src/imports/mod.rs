@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod attributes;
+mod auth;
 mod hooks;
 mod log;
 mod message;
@@ -97,6 +98,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     imported::source::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     imported::transaction::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     imported::call::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    imported::auth::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     imported::log::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     imported::hooks::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }

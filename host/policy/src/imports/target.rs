@@ -91,6 +91,12 @@ impl Host for State {
         self.add(TargetKind::Upstream(name), stage)
     }
 
+    fn is_local(&mut self, uri: String) -> bool {
+        self.journal
+            .as_deref()
+            .is_some_and(|journal| journal.names.is_local(&uri))
+    }
+
     fn add_registered(
         &mut self,
         address_of_record: String,

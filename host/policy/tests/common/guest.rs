@@ -4,6 +4,7 @@
 //! `(call $reply (i32.const STATUS))`, `(call $set-status …)`, `$fault`. These do something: `$stamp` appends `X-Trail: NAME`, `$edit-via`
 //! leaves the edit's result, `$target`, `$remember` (attributes of transaction and call), `$identify`, `$say`, `$spin`, `$eat`, `$sleep`;
 //! `$skip` and `$upstreams` are the contract's own.
+//! Of `auth`: `$judge` and `$challenge` answer with what came of it.
 
 use std::path::Path;
 
@@ -158,6 +159,10 @@ impl Guest {
             (import "hookswitch:policy/source@0.1.0" "set-identity" (func $set-identity (param i32 i32 i32)))
             (import "hookswitch:policy/target@0.1.0" "upstreams" (func $upstreams (param i32)))
             (import "hookswitch:policy/hooks@0.1.0" "skip" (func $skip (param i32)))
+            (import "hookswitch:policy/auth@0.1.0" "digest" (func $digest (param i32 i32 i32 i32)))
+            (import "hookswitch:policy/auth@0.1.0" "digest-challenge" (func $digest-challenge (param i32 i32 i32 i32 i32)))
+            (import "hookswitch:policy/source@0.1.0" "set-identity-until" (func $set-until (param i32 i32 i64 i32)))
+            (import "hookswitch:policy/target@0.1.0" "is-local" (func $is-local (param i32 i32) (result i32)))
             (import "hookswitch:policy/log@0.1.0" "write" (func $log (param i32 i32 i32)))
             {core_imports}
             (memory (export "memory") 2)
@@ -168,6 +173,8 @@ impl Guest {
             (data (i32.const 80) "Via")
             (data (i32.const 96) "pbx")
             (data (i32.const 112) "123456789")
+            (data (i32.const 128) "example.com")
+            (data (i32.const 144) "sip:bob@example.com")
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
                 (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
                 (global.get $heap)
@@ -201,6 +208,21 @@ impl Guest {
                 (call $set-transaction (i32.const 16) (i32.const {bytes}) (i32.const 1) (i32.const 96) (i32.const 3) (i32.const 2048))
                 (call $set-call (i32.const 16) (i32.const {bytes}) (i32.const 1) (i32.const 96) (i32.const 3) (i32.const 2048)))
             (func $identify (call $set-identity (i32.const 16) (i32.const {bytes}) (i32.const 2048)))
+            ;; Answers 400 + 10 if it was refused + the case of the outcome or of the refusal.
+            (func $judge (result i32)
+                (call $digest (i32.const 128) (i32.const 11) (i32.const 1) (i32.const 2048))
+                (call $reply (i32.add (i32.const 400) (i32.add
+                    (i32.mul (i32.const 10) (i32.load8_u (i32.const 2048)))
+                    (i32.load8_u (i32.const 2056))))))
+            (func $challenge (result i32)
+                (call $digest-challenge (i32.const 128) (i32.const 11) (i32.const 1) (i32.const 1) (i32.const 2048))
+                (if (result i32) (i32.load8_u (i32.const 2048))
+                    (then (call $reply (i32.add (i32.const 410) (i32.load8_u (i32.const 2052)))))
+                    (else
+                        (memory.copy (i32.const 1032) (i32.const 2052) (i32.const 44))
+                        (call $decide (i32.const 2)))))
+            (func $identify-until (call $set-until (i32.const 16) (i32.const {bytes}) (i64.const 1800000000) (i32.const 2048)))
+            (func $bob-is-local (result i32) (call $is-local (i32.const 144) (i32.const 19)))
             (func $say (call $log (i32.const 2) (i32.const 16) (i32.const {bytes})))
             (func $spin (loop $again (br $again)))
             (func $eat (loop $again (br_if $again (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable)

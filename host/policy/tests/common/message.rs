@@ -44,6 +44,9 @@ impl Message for Fields {
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
         self
     }
+    fn request_line(&self) -> Option<(String, String)> {
+        Some(("INVITE".into(), "sip:bob@example.com".into()))
+    }
     fn header(&self, name: &str) -> Option<String> {
         self.header_values(name).into_iter().next()
     }

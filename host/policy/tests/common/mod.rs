@@ -23,9 +23,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hookswitch_auth::Auth;
 use hookswitch_policy::{
     Engine, EngineConfig, Generation, Policies, PolicySpec, Progress, Runner, StartError,
-    context::{Finished, Hook, Names, Run, Source, Summary},
+    context::{Finished, Hook, Identity, Names, Run, Source, Summary},
 };
 pub use message::{Fields, fields};
 
@@ -81,7 +82,16 @@ pub fn engine_of(workers: usize, instances_max: u32) -> Engine {
     Engine::new(EngineConfig {
         workers,
         instances_max,
-        compile_cache: None,
+        ..EngineConfig::default()
+    })
+    .unwrap()
+}
+
+pub fn engine_with(auth: Auth) -> Engine {
+    Engine::new(EngineConfig {
+        instances_max: 200,
+        auth: Arc::new(auth),
+        ..EngineConfig::default()
     })
     .unwrap()
 }
@@ -181,7 +191,7 @@ pub fn rename_over(path: &Path, bytes: &[u8]) {
 }
 
 /// An identity and edits of attributes, as [`Source::apply`] gets them.
-pub type Applied = (Option<String>, Vec<(String, Option<String>)>);
+pub type Applied = (Option<Identity>, Vec<(String, Option<String>)>);
 
 /// Remembers what is applied to it.
 pub struct Peer {
@@ -224,7 +234,7 @@ impl Source for Peer {
     fn attributes(&self) -> usize {
         0
     }
-    fn apply(&self, identity: Option<String>, attributes: Vec<(String, Option<String>)>) {
+    fn apply(&self, identity: Option<Identity>, attributes: Vec<(String, Option<String>)>) {
         self.applied.lock().unwrap().push((identity, attributes));
     }
 }
@@ -234,6 +244,9 @@ struct OneUpstream;
 impl Names for OneUpstream {
     fn has_upstream(&self, name: &str) -> bool {
         name == "pbx"
+    }
+    fn is_local(&self, uri: &str) -> bool {
+        uri.ends_with("@example.com")
     }
     fn check_uri(&self, uri: &str) -> Result<(), String> {
         if uri.starts_with("sip:") {

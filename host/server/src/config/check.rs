@@ -12,11 +12,10 @@ use toml::{Table, Value};
 
 use super::{
     Capture, Config, Credentials, Faults, Limits, Log, LogFormat, Registrar, Store, Timers,
-    Upstream, listeners, numbers::in_range, policies, raw, upstreams,
+    Upstream, auth, listeners, numbers::in_range, policies, raw, upstreams,
 };
 
-const SECTIONS: &str =
-    "server, listener, upstream, routing, registrar, policy, admin, log, capture, limits, timers";
+const SECTIONS: &str = "server, listener, upstream, routing, registrar, auth, policy, admin, log, capture, limits, timers";
 const DAY_S: u64 = 24 * 60 * 60;
 
 pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
@@ -41,6 +40,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
     let routing: raw::Routing = file.section("routing", &mut faults);
     let admin: raw::Admin = file.section("admin", &mut faults);
     let log: raw::Log = file.section("log", &mut faults);
+    let policies = policies::check(file.list("policy", &mut faults), folder, &mut faults);
+    let auth = auth::check(&mut file, &policies, &mut faults);
     let config = Config {
         workers: workers(server.workers, &mut faults),
         state_dir: server
@@ -69,7 +70,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
             &upstreams,
             &mut faults,
         ),
-        policies: policies::check(file.list("policy", &mut faults), folder, &mut faults),
+        policies,
+        auth,
         admin: admin_address(admin, &mut faults),
         log: check_log(log, &mut faults),
         capture: file
@@ -127,13 +129,39 @@ impl File<'_> {
         read(name, value, faults)
     }
 
+    /// The value of a key, or of `section.key`.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        match name.split_once('.') {
+            None => self.table.remove(name),
+            Some((section, key)) => {
+                let section = self.table.get_mut(section)?.as_table_mut()?;
+                section.remove(key)
+            }
+        }
+    }
+
+    /// A section of which all that is known was taken.
+    pub(super) fn rest_of(&mut self, section: &str, keys: &str, faults: &mut Faults) {
+        match self.table.remove(section) {
+            None => {}
+            Some(Value::Table(rest)) => rest.keys().for_each(|key| {
+                faults.push(
+                    format!("{section}.{key}"),
+                    "unknown key",
+                    format!("the keys are {keys}"),
+                );
+            }),
+            Some(_) => faults.push(section, "not a table", format!("write [{section}]")),
+        }
+    }
+
     /// The tables of `[[name]]`, each with its key path.
     pub(super) fn list<T: DeserializeOwned>(
         &mut self,
         name: &str,
         faults: &mut Faults,
     ) -> Vec<(String, T)> {
-        let tables = match self.table.remove(name) {
+        let tables = match self.take(name) {
             None => return Vec::new(),
             Some(Value::Array(tables)) => tables,
             Some(_) => {

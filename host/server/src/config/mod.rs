@@ -1,6 +1,7 @@
 //! The configuration, typed: one TOML file, a default for everything, all faults reported at once. Nothing here binds, creates or
 //! resolves anything; relative paths are taken from the file's own folder.
 
+mod auth;
 mod check;
 mod cidr;
 mod fault;
@@ -16,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+pub use auth::{Auth, Realm};
 pub use cidr::Cidr;
 pub use fault::{Fault, Faults};
 use hookswitch_policy::PolicySpec;
@@ -45,6 +47,8 @@ pub struct Config {
     pub registrar: Registrar,
     /// In the file's order, which is the order of the chain within a place.
     pub policies: Vec<PolicySpec>,
+    /// What credentials are checked against.
+    pub auth: Auth,
     /// Where the admin endpoint listens, if at all.
     pub admin: Option<SocketAddr>,
     /// What is logged and how.

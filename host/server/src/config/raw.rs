@@ -39,6 +39,17 @@ pub(super) struct Upstream {
     pub(super) announce: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Realm {
+    pub(super) name: String,
+    pub(super) users: PathBuf,
+    pub(super) algorithms: Option<Vec<String>>,
+    pub(super) qop: Option<Vec<String>>,
+    pub(super) nonce_s_max: Option<i64>,
+    pub(super) uri: Option<String>,
+}
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Routing {

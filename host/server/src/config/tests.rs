@@ -86,14 +86,14 @@ fn all_faults_are_told_at_once() {
               upstream[1].members[1]: 192.0.2.1:5060 is of another address family than its listener [::1]:5060; make an upstream of its own for each family
               upstream[2].sources[0]: `192.0.2.0/33`: not an address range; write an address or a range such as 192.0.2.0/24
               upstream[2].listener: no udp listener of its members' address family; add a [[listener]] with transport = "udp" and name it here
-              routing.default_upstream: no upstream `none`; add an [[upstream]] of that name
               policy[0].config_file: there is a `config` too; keep one of the two
               policy[1]: unknown variant `shut`, expected `closed` or `open`; mend or remove that key
+              routing.default_upstream: no upstream `none`; add an [[upstream]] of that name
               log.format: `xml` is not a format; write text or json
               limits.idle_s_max: 0 is out of range; write a number from 1 to 86400
               limits.foo: unknown key; the keys are message_bytes_max header_count_max header_line_bytes_max body_bytes_max connections_max connections_per_address_max handshakes_in_flight_max handshake_ms_max idle_s_max connection_queue_bytes_max mailbox_messages_max transactions_max calls_max registrations_max contacts_max datagram_sources_max
               limits.connection_queue_bytes_max: smaller than message_bytes_max: a long message would close the connection that it is for; make it at least as large
-              nope: unknown section; the sections are server, listener, upstream, routing, registrar, policy, admin, log, capture, limits, timers"#]],
+              nope: unknown section; the sections are server, listener, upstream, routing, registrar, auth, policy, admin, log, capture, limits, timers"#]],
     );
 }
 
@@ -180,4 +180,82 @@ fn what_can_change_while_it_runs_is_told_from_the_rest() {
     };
     assert!(with("a", 1).differs_in_policy_configs_alone(&with("a", 2)));
     assert!(!with("a", 1).differs_in_policy_configs_alone(&with("b", 2)));
+}
+
+#[test]
+fn a_realm_offers_the_strongest_first() {
+    let text = r#"
+        [[auth.realm]]
+        name = "example.com"
+        users = "users.toml"
+        [[policy]]
+        name = "p"
+        component = "p.wasm"
+        grants = { auth = ["example.com"] }
+        "#;
+    let config = Config::parse(text, Path::new("/etc/hookswitch")).unwrap();
+    expect![[r#"
+        Auth {
+            realms: [
+                Realm {
+                    config: RealmConfig {
+                        name: "example.com",
+                        algorithms: [
+                            Sha256,
+                            Md5,
+                        ],
+                        qop: [
+                            Auth,
+                        ],
+                        nonce_lifetime: 300s,
+                        uri_check: RequestUri,
+                    },
+                    users: "/etc/hookswitch/users.toml",
+                },
+            ],
+        }
+    "#]]
+    .assert_debug_eq(&config.auth);
+    assert_eq!(config.policies[0].grants.auth, ["example.com"]);
+}
+
+#[test]
+fn faults_of_realms_are_told() {
+    check(
+        r#"
+        [auth]
+        relm = 1
+        [[auth.realm]]
+        name = 'say "friend"'
+        users = "users.toml"
+        algorithms = ["md5", "MD5", "crypt"]
+        qop = []
+        [[auth.realm]]
+        name = "a"
+        users = "users.toml"
+        nonce_s_max = 1
+        [[auth.realm]]
+        name = "a"
+        users = "users.toml"
+        uri = "no"
+        [[auth.realm]]
+        name = "b"
+        [[policy]]
+        name = "p"
+        component = "p.wasm"
+        grants = { auth = ["c"] }
+        "#,
+        expect![[r#"
+            10 faults in the configuration
+              auth.realm[3]: missing field `users`; mend or remove that key
+              auth.realm[0].name: "say \"friend\"" is not a name; write a domain, or words without quotes
+              auth.realm[0].algorithms: `MD5` stands there twice; keep one
+              auth.realm[0].algorithms: `crypt` is not known; write SHA-256 or MD5
+              auth.realm[0].qop: empty; write auth or auth-int
+              auth.realm[1].nonce_s_max: 1 is out of range; write a number from 10 to 86400
+              auth.realm[2].name: `a` is taken by another realm; choose another name
+              auth.realm[2].uri: `no` is no such check; write request or any
+              auth.relm: unknown key; the keys are realm
+              policy[0].grants.auth: no realm `c`; add an [[auth.realm]] of that name"#]],
+    );
 }

@@ -7,6 +7,7 @@ use hookswitch_sip::{
     edit,
     limits::Limits,
     message::{HeaderName, Message, unfold},
+    uri::{Host, Uri},
 };
 
 /// The current message of a hook.
@@ -37,6 +38,14 @@ impl context::Message for Current {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
         self
+    }
+
+    fn request_line(&self) -> Option<(String, String)> {
+        let method = self.message.method()?;
+        Some((
+            method.as_str().to_owned(),
+            self.message.request_uri()?.to_owned(),
+        ))
     }
 
     fn header(&self, name: &str) -> Option<String> {
@@ -124,6 +133,8 @@ impl context::Message for Current {
 #[derive(Debug)]
 pub(crate) struct Names {
     pub(crate) upstreams: Vec<String>,
+    /// Hosts whose users register here, in lower case; empty: all.
+    pub(crate) local_hosts: Vec<String>,
     pub(crate) limits: Limits,
 }
 
@@ -147,6 +158,17 @@ fn scratch() -> Result<Message, EditError> {
 impl context::Names for Names {
     fn has_upstream(&self, name: &str) -> bool {
         self.upstream(name).is_some()
+    }
+
+    fn is_local(&self, uri: &str) -> bool {
+        let Ok(Uri::Sip(uri)) = Uri::parse(uri) else {
+            return false;
+        };
+        self.local_hosts.is_empty()
+            || self
+                .local_hosts
+                .iter()
+                .any(|host| Host::parse(host).is_ok_and(|host| host.is_same(uri.host)))
     }
 
     fn check_uri(&self, uri: &str) -> Result<(), String> {
