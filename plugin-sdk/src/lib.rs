@@ -13,6 +13,7 @@ mod bindings;
 mod edit;
 #[doc(hidden)]
 pub mod glue;
+pub mod identity;
 pub mod log;
 pub mod uri;
 

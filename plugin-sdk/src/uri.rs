@@ -25,6 +25,13 @@ pub fn host(uri: &str) -> Option<&str> {
     hostport.get(..end)
 }
 
+/// Do two URIs name the same user at the same host, or the same number? Scheme, port and parameters do not count; escapes are not
+/// decoded, so that a disguised name is another one.
+pub fn is_same_address(a: &str, b: &str) -> bool {
+    let host = |uri| host(uri).map(str::to_ascii_lowercase);
+    user(a).is_some() && user(a) == user(b) && host(a) == host(b)
+}
+
 enum Scheme {
     Sip,
     Tel,

@@ -1,0 +1,117 @@
+//! What policies that authenticate have in common: who may use which address, and what of an untrusted peer's message must not go on.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{EditError, message, uri};
+
+/// Fields by which trusted peers tell each other who somebody is (RFC 3325 §9).
+const ASSERTED: [&str; 2] = ["P-Asserted-Identity", "P-Preferred-Identity"];
+
+/// Addresses that users may use besides their own, by the name of the user; those of `*` are everybody's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Addresses(BTreeMap<String, Vec<String>>);
+
+impl Addresses {
+    /// May somebody of this name use this URI in From, or register it? A name is a user part at any local domain, `user@host`, or a
+    /// URI.
+    pub fn allow(&self, name: &str, address: &str, is_local: impl FnOnce(&str) -> bool) -> bool {
+        // A second one stands in no URI, and not everybody reads it alike.
+        if name.is_empty() || address.matches('@').count() > 1 {
+            return false;
+        }
+        let listed = [name, "*"].into_iter().filter_map(|key| self.0.get(key));
+        listed
+            .flatten()
+            .any(|listed| uri::is_same_address(listed, address))
+            || is_own(name, address, is_local)
+    }
+}
+
+fn is_own(name: &str, address: &str, is_local: impl FnOnce(&str) -> bool) -> bool {
+    if uri::user(name).is_some() {
+        return uri::is_same_address(name, address);
+    }
+    if name.contains('@') {
+        return uri::is_same_address(&format!("sip:{name}"), address);
+    }
+    uri::host(address).is_some() && uri::user(address) == Some(name) && is_local(address)
+}
+
+/// Removes what only trusted peers may say of who somebody is.
+pub fn remove_asserted() -> Result<(), EditError> {
+    for name in ASSERTED {
+        if message::header(name).is_some() {
+            message::remove_header(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the values of a field for which this is true: the credentials that are meant for others.
+pub fn keep_values(field: &str, is_for_others: impl Fn(&str) -> bool) -> Result<(), EditError> {
+    let values = message::header_values(field);
+    let kept: Vec<String> = values
+        .iter()
+        .filter(|value| is_for_others(value))
+        .cloned()
+        .collect();
+    match kept.len() {
+        count if count == values.len() => Ok(()),
+        0 => message::remove_header(field),
+        _ => message::set_header_values(field, &kept),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(name: &str, address: &str) -> bool {
+        let addresses: Addresses = serde_json::from_str(
+            r#"{ "alice": ["sip:sales@example.com", "tel:+4930123"],
+                 "*": ["sip:anonymous@anonymous.invalid"] }"#,
+        )
+        .expect("a list of addresses");
+        addresses.allow(name, address, |uri| {
+            uri::host(uri).is_some_and(|host| host.eq_ignore_ascii_case("example.com"))
+        })
+    }
+
+    #[test]
+    fn a_name_is_good_for_its_own_address_and_those_that_are_listed() {
+        for (name, address) in [
+            ("alice", "sip:alice@example.com"),
+            ("alice", "sips:alice@EXAMPLE.com:5061;transport=ws"),
+            ("alice", "sip:sales@example.com"),
+            ("alice", "tel:+4930123;phone-context=x"),
+            ("alice@example.net", "sip:alice@example.net"),
+            ("sip:alice@example.net", "sip:alice@example.net;x=y"),
+            ("bob", "sip:anonymous@anonymous.invalid"),
+        ] {
+            assert!(allows(name, address), "{name} {address}");
+        }
+    }
+
+    #[test]
+    fn it_is_good_for_no_other() {
+        for (name, address) in [
+            ("alice", "sip:bob@example.com"),
+            ("alice", "sip:Alice@example.com"),
+            ("alice", "sip:alice@example.net"),
+            ("alice", "sip:example.com"),
+            ("alice", "sip:alice@bob@example.com"),
+            ("alice", "tel:alice"),
+            ("alice", "nonsense"),
+            ("alice", ""),
+            ("", "sip:@example.com"),
+            ("bob", "sip:sales@example.com"),
+            ("alice@example.net", "sip:alice@example.com"),
+            ("sip:alice@example.net", "sip:alice@example.com"),
+        ] {
+            assert!(!allows(name, address), "{name} {address}");
+        }
+    }
+}
