@@ -50,9 +50,9 @@ fn no_component() {
     check(b"hello", expect![[r#"a.wasm is no WebAssembly"#]]);
     let whole = Guest::new("a").request("(call $next)").build();
     check(
-        &whole[..whole.len() / 2],
+        &whole[..100],
         expect![
-            "a.wasm is no component, or half of one: failed to parse WebAssembly module: unexpected end-of-file (at offset 0xec4)"
+            "a.wasm is no component, or half of one: failed to parse WebAssembly module: unexpected end-of-file (at offset 0xb)"
         ],
     );
 }
