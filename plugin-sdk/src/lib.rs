@@ -32,8 +32,8 @@ pub use bindings::hookswitch::policy::{auth, call, hooks, message, source, targe
 pub mod prelude {
     pub use crate::{
         Admission, Branch, BranchDecision, Content, Decision, EditError, Fault, HeaderField,
-        NoConfig, Policy, Reply, ResponseDecision, Summary, Upgrade, auth, call, hooks, log, message,
-        source, target, transaction, uri,
+        NoConfig, Policy, Reply, ResponseDecision, Summary, Upgrade, auth, call, hooks, log,
+        message, source, target, transaction, uri,
     };
 }
 
