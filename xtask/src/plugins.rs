@@ -321,6 +321,19 @@ mod tests {
                 ],
             ),
             (
+                "digest-auth",
+                &[
+                    "types",
+                    "message",
+                    "target",
+                    "source",
+                    "transaction",
+                    "auth",
+                    "log",
+                ],
+                &["lifecycle", "register-hook", "request-hook", "branch-hook"],
+            ),
+            (
                 "prefix-router",
                 &["types", "target", "log"],
                 &["lifecycle", "request-hook"],
