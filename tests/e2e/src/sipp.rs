@@ -14,7 +14,8 @@ use crate::{
 };
 
 const POLL_MS: u64 = 10;
-/// SIPp's, but for one: a request that is repeated because both answers were lost does not abort the call.
+/// SIPp's, but for one: where it loses both answers to an INVITE itself, it does not know the repeated INVITE again, byte for byte the
+/// first, and would abort the call as if it were a stray one.
 const BEHAVIOURS: &str = "all,-abortunexp";
 
 /// A running SIPp; killed when dropped.
