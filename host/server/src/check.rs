@@ -6,7 +6,7 @@ use std::path::Path;
 use hookswitch_policy::{Engine, EngineConfig, Policies};
 
 use crate::{
-    config::{Certificate, Config, Faults, ListenerKind, Web},
+    config::{Certificate, ClientCertificates, Config, Faults, ListenerKind, Web},
     transport::tls,
 };
 
@@ -19,12 +19,24 @@ pub fn files(config: &Config) -> Result<(), Faults> {
     for (index, listener) in config.listeners.iter().enumerate() {
         let key = format!("listener[{index}]");
         match &listener.kind {
-            ListenerKind::Udp => {}
+            ListenerKind::Udp | ListenerKind::Tcp => {}
+            ListenerKind::Tls(identity, clients) => {
+                certificate(&key, identity, clients, &mut faults);
+            }
             ListenerKind::Ws(web) => pages(&key, web, &mut faults),
             ListenerKind::Wss(web, identity) => {
                 pages(&key, web, &mut faults);
-                certificate(&key, identity, &mut faults);
+                certificate(&key, identity, &ClientCertificates::NotAsked, &mut faults);
             }
+        }
+    }
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        if let Err(error) = tls::connector_to(upstream) {
+            faults.push(
+                format!("upstream[{index}]"),
+                format!("{error:#}"),
+                "name PEM files of a CA, and of a certificate and its key",
+            );
         }
     }
     policies(config, &mut faults);
@@ -44,14 +56,19 @@ fn pages(key: &str, web: &Web, faults: &mut Faults) {
     }
 }
 
-fn certificate(key: &str, certificate: &Certificate, faults: &mut Faults) {
+fn certificate(
+    key: &str,
+    certificate: &Certificate,
+    clients: &ClientCertificates,
+    faults: &mut Faults,
+) {
     match certificate {
         Certificate::SelfSigned => {}
         Certificate::Files {
             certificate,
             key: private,
         } => {
-            if let Err(error) = tls::with_identity(certificate, private) {
+            if let Err(error) = tls::with_identity(certificate, private, clients) {
                 faults.push(
                     format!("{key}.certificate"),
                     format!("{error:#}"),

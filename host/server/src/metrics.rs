@@ -42,8 +42,10 @@ series! {
         UpgradesRefused = "upgrades_refused", "WebSocket handshakes refused";
         ConnectionsRefused = "connections_refused", "Connections beyond connections_max or connections_per_address_max";
         ConnectionsIdle = "connections_idle_closed", "Connections closed since nothing was heard";
-        ConnectionsUnreadable = "connections_unreadable_closed", "Connections closed since a frame was too long, not UTF-8 or against RFC 6455";
+        ConnectionsUnreadable = "connections_unreadable_closed", "Connections closed since what came on them could not be cut into messages";
         ConnectionsSlow = "connections_slow_closed", "Connections closed since their reader was too slow";
+        Dials = "upstream_connects", "Connections to next hops that were begun";
+        DialsFailed = "upstream_connects_failed", "Connections to next hops that did not come about";
         Congested = "mailbox_full", "Turns after which mail waited for room in the mailbox of another worker";
         PoliciesSlow = "hooks_slow", "Hooks that did not end in their first poll";
         Panics = "panics", "Messages lost to a fault of ours";
@@ -55,6 +57,7 @@ series! {
     /// What goes up and down.
     Gauge {
         Connections = "connections", "Connections open";
+        Lines = "upstream_connections", "Connections to next hops, open or on their way";
         Transactions = "transactions", "Server transactions, those included that only absorb retransmissions";
         Unanswered = "transactions_unanswered", "Server transactions without a final response";
         Branches = "branches", "Client transactions running";

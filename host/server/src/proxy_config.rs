@@ -94,6 +94,10 @@ fn listener(bound: &Bound) -> ListenerConfig {
 
 fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
     let listener = ListenerId(u8::try_from(upstream.listener).unwrap_or(0));
+    let members = upstream
+        .members
+        .iter()
+        .filter_map(config::MemberAt::address);
     UpstreamConfig {
         announce: match upstream.announce {
             config::Announce::Path => Announce::Path,
@@ -101,8 +105,11 @@ fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
         },
         oversize: match upstream.oversize {
             config::Oversize::Fragment => Oversize::Fragment,
+            config::Oversize::TcpThenUdp => Oversize::TcpThenUdp,
             config::Oversize::Refuse => Oversize::Refuse,
         },
-        ..UpstreamConfig::new(&upstream.name, listener, upstream.members.clone())
+        transport: upstream.transport.kind(),
+        connections_max: upstream.connections_max,
+        ..UpstreamConfig::new(&upstream.name, listener, members.collect())
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     hash::RandomState,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
         Arc,
@@ -17,23 +17,27 @@ use anyhow::{Context, Result};
 use hookswitch_auth::Auth;
 use hookswitch_policy::{Engine, EngineConfig, FileWatch, Policies, pool::instances_needed};
 use hookswitch_sip::{
-    flow::{Flow, ListenerId, Transport, WorkerId},
+    flow::{Flow, ListenerId, Transport, UpstreamId, WorkerId},
     limits::Limits,
     token::Keyring,
 };
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsConnector;
 
 use crate::{
     admin, auth,
     capture::Capture,
-    config::{Config, ListenerKind, Store, length},
+    config::{Config, Store, Upstream, UpstreamTransport, length},
+    health::Pings,
     location::{Locations, disk::Disk},
     metrics::{Gauge, Metrics},
-    proxy_config, reload,
+    names, proxy_config, reload,
     source::Source,
     state::{self, State},
     transport::{self, Bound, Sockets, crowd::Crowd, tls, udp},
+    upstreams::Directory,
     worker::{self, Mail, Seat, message::Names},
 };
 
@@ -78,6 +82,10 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<ListenerInfo>,
     pub(crate) locations: Locations,
     pub(crate) crowd: Arc<Crowd>,
+    pub(crate) directory: Directory,
+    pub(crate) pings: Pings,
+    /// Of the upstreams, in their order; `None` where it does not speak TLS.
+    connectors: Vec<Option<TlsConnector>>,
     pub(crate) engine: Engine,
     pub(crate) auth: Arc<Auth>,
     pub(crate) policies: Arc<Policies>,
@@ -98,6 +106,10 @@ pub(crate) struct ListenerInfo {
     pub(crate) transport: Transport,
     /// Ours, for the capture.
     pub(crate) address: SocketAddr,
+    /// What it is bound to, where connections leave from.
+    pub(crate) bound_ip: IpAddr,
+    /// Host and port as others reach it.
+    pub(crate) advertised: Box<str>,
 }
 
 impl Server {
@@ -115,6 +127,8 @@ impl Server {
         admin::spawn(admin, state.clone(), seen.clone())?;
         let auth = auth::start(&config.auth, &state)?;
         let (engine, policies) = load_policies(&config, &state, &auth)?;
+        let connectors = connectors(&config)?;
+        let directory = Directory::new(&config.upstreams);
         let bound = bind(&config)?;
         let (capture, capture_thread) = config
             .capture
@@ -134,7 +148,10 @@ impl Server {
             message_limits: proxy_config::message_limits(&config.limits),
             listeners: bound.iter().map(ListenerInfo::of).collect(),
             crowd: Crowd::new(config.limits.connections_per_address_max),
-            locations: locations(&config, &bound, &state)?,
+            locations: locations(&config, &bound, &directory, &state)?,
+            directory,
+            pings: Pings::default(),
+            connectors,
             engine,
             auth,
             policies,
@@ -156,6 +173,7 @@ impl Server {
             config,
         });
         let workers = start_workers(&shared, bound, &keys, &state, letters, &seen)?;
+        names::spawn(&shared)?;
         let reload = file
             .map(|file| reload::watch(file, shared.config.clone(), state))
             .transpose()?;
@@ -230,6 +248,29 @@ impl Phase {
 }
 
 impl Shared {
+    pub(crate) fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
+        self.config.upstreams.get(usize::from(id.0))
+    }
+
+    /// How TLS is spoken to an address of an upstream, and whom its certificate must name.
+    pub(crate) fn tls_to(
+        &self,
+        id: UpstreamId,
+        peer: SocketAddr,
+    ) -> Option<(TlsConnector, ServerName<'static>)> {
+        let connector = self.connectors.get(usize::from(id.0))?.clone()?;
+        let UpstreamTransport::Tls(tls) = &self.upstream(id)?.transport else {
+            return None;
+        };
+        let configured = tls.server_name.as_deref().map(Into::into);
+        let name: Option<Box<str>> = configured.or_else(|| self.directory.name_of(id, peer));
+        let name = match name {
+            Some(name) => ServerName::try_from(name.into_string()).ok()?,
+            None => ServerName::from(peer.ip()),
+        };
+        Some((connector, name))
+    }
+
     pub(crate) fn listener(&self, id: ListenerId) -> &ListenerInfo {
         &self.listeners[usize::from(id.0)]
     }
@@ -266,18 +307,34 @@ impl ListenerInfo {
             name: bound.name.as_str().into(),
             transport: bound.transport,
             address: SocketAddr::new(ip, bound.address.port()),
+            bound_ip: bound.address.ip(),
+            advertised: format!("{}:{}", bound.advertised.0, bound.advertised.1).into(),
         }
     }
 }
 
-fn locations(config: &Config, bound: &[Bound], state: &State) -> Result<Locations> {
+fn connectors(config: &Config) -> Result<Vec<Option<TlsConnector>>> {
+    let upstreams = config.upstreams.iter().enumerate();
+    upstreams
+        .map(|(index, upstream)| {
+            tls::connector_to(upstream).with_context(|| format!("upstream[{index}]"))
+        })
+        .collect()
+}
+
+fn locations(
+    config: &Config,
+    bound: &[Bound],
+    directory: &Directory,
+    state: &State,
+) -> Result<Locations> {
     let registrations_max = length(config.limits.registrations_max);
     match config.registrar.store {
         Store::Memory => Ok(Locations::new(registrations_max)),
         Store::Disk => {
             let names = bound.iter().map(|bound| bound.name.as_str().into());
             let datagram_flow =
-                |listener: &str, peer: SocketAddr| datagram_flow(config, bound, listener, peer);
+                |listener: &str, peer: SocketAddr| datagram_flow(directory, bound, listener, peer);
             let (disk, restored) =
                 Disk::open(&state.registrations(), names.collect(), &datagram_flow)?;
             Ok(Locations::on_disk(registrations_max, disk, restored))
@@ -286,7 +343,7 @@ fn locations(config: &Config, bound: &[Bound], state: &State) -> Result<Location
 }
 
 fn datagram_flow(
-    config: &Config,
+    directory: &Directory,
     bound: &[Bound],
     name: &str,
     peer: SocketAddr,
@@ -294,7 +351,7 @@ fn datagram_flow(
     let is_it = |bound: &Bound| bound.name == name && bound.transport == Transport::Udp;
     let listener = ListenerId(u8::try_from(bound.iter().position(is_it)?).ok()?);
     let source = Source::address(Transport::Udp, peer, name.into());
-    let upstream = config.upstream_of(listener, peer.ip());
+    let upstream = directory.upstream_from(peer.ip(), listener, Transport::Udp);
     Some(Arc::new(udp::flow(
         listener,
         peer,
@@ -391,12 +448,7 @@ fn seats(shared: &Shared, bound: Vec<Bound>, state: &State) -> Result<Vec<Vec<Se
         .take(shared.config.workers.into())
         .collect();
     for (listener, bound) in shared.config.listeners.iter().zip(bound) {
-        let tls = match &listener.kind {
-            ListenerKind::Wss(_, certificate) => {
-                Some(tls::acceptor(certificate, &bound.advertised.0, state)?)
-            }
-            ListenerKind::Ws(_) | ListenerKind::Udp => None,
-        };
+        let tls = tls::acceptor_of(&listener.kind, &bound.advertised.0, state)?;
         match bound.sockets {
             Sockets::Udp(sockets) => seats
                 .iter_mut()

@@ -21,6 +21,8 @@ pub(crate) struct Source {
     peer: SocketAddr,
     listener: Arc<str>,
     upgrade: Option<Box<Upgrade>>,
+    /// What its certificate was verified for.
+    certificate: Option<Box<str>>,
     given: Mutex<Given>,
 }
 
@@ -60,6 +62,7 @@ impl Source {
             peer,
             listener,
             upgrade: Some(Box::new(upgrade)),
+            certificate: None,
             given: Mutex::default(),
         }
     }
@@ -71,7 +74,16 @@ impl Source {
             peer,
             listener,
             upgrade: None,
+            certificate: None,
             given: Mutex::default(),
+        }
+    }
+
+    /// The same, with what its certificate was verified for.
+    pub(crate) fn verified(self, certificate: Option<String>) -> Self {
+        Self {
+            certificate: certificate.map(String::into_boxed_str),
+            ..self
         }
     }
 
@@ -108,6 +120,9 @@ impl context::Source for Source {
         (!is_over).then(|| identity.name.clone())
     }
     fn upgrade(&self, name: &str) -> Option<String> {
+        if name == "certificate" {
+            return self.certificate.as_deref().map(str::to_owned);
+        }
         let upgrade = self.upgrade.as_deref()?;
         match name {
             "origin" => upgrade.origin.clone(),

@@ -75,6 +75,15 @@ impl Transport {
             Self::Tcp | Self::Tls | Self::Ws | Self::Wss => true,
         }
     }
+
+    /// Inside TLS: good enough for `sips:` (RFC 3261 §26.2.2).
+    #[must_use]
+    pub fn is_secure(self) -> bool {
+        match self {
+            Self::Tls | Self::Wss => true,
+            Self::Udp | Self::Tcp | Self::Ws => false,
+        }
+    }
 }
 
 /// Names one flow (RFC 5626 §2) in this process, over all workers.
@@ -169,5 +178,37 @@ pub enum Destination {
         listener: ListenerId,
         /// The next hop.
         peer: SocketAddr,
+        /// Which of the connections to there: what belongs to one call goes by one of them, in order.
+        lane: u8,
     },
+}
+
+impl Destination {
+    /// Its address, where a connection does not stand for it.
+    #[must_use]
+    pub fn peer(self) -> Option<SocketAddr> {
+        match self {
+            Self::Flow(FlowId::Datagram { peer, .. }) | Self::Connect { peer, .. } => Some(peer),
+            Self::Flow(FlowId::Connection { .. }) => None,
+        }
+    }
+
+    /// The same place, by this one of the connections to there.
+    #[must_use]
+    pub fn in_lane(self, lane: u8) -> Self {
+        match self {
+            Self::Flow(_) => self,
+            Self::Connect {
+                transport,
+                listener,
+                peer,
+                lane: _,
+            } => Self::Connect {
+                transport,
+                listener,
+                peer,
+                lane,
+            },
+        }
+    }
 }

@@ -8,6 +8,8 @@ use crate::{
     message::{Fault, HeaderName, Message, parse_number, trim},
 };
 
+/// Two empty lines on a stream, or in a datagram: whoever gets them answers with [`PONG`] (RFC 5626 §3.5.1).
+pub const PING: &[u8] = b"\r\n\r\n";
 /// The answer to [`Frame::Ping`] (RFC 5626 §3.5.1).
 pub const PONG: &[u8] = b"\r\n";
 
@@ -143,10 +145,19 @@ impl StreamFramer {
         }
     }
 
-    /// Nothing of an unfinished message is held.
+    /// Takes an empty line away that may be half a ping: whoever has just sent one knows that it is the answer. Says whether it was there.
+    pub fn take_pong(&mut self) -> bool {
+        let is_there = *self.buffer == *PONG;
+        if is_there {
+            self.buffer = BytesMut::new();
+        }
+        is_there
+    }
+
+    /// Is the beginning of a message held, and its end awaited?
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+    pub fn is_within_message(&self) -> bool {
+        !matches!(*self.buffer, [] | [b'\r', ..])
     }
 
     /// Empty lines between messages: two are a ping, one is nothing. `None` if it is not clear yet.

@@ -107,6 +107,7 @@ impl End {
                 transport,
                 listener,
                 peer,
+                lane: 0,
             },
         }
     }

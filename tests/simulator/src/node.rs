@@ -167,7 +167,7 @@ impl Node {
             .upstreams
             .iter()
             .zip(0..)
-            .find(|(upstream, _)| upstream.members.contains(&peer));
+            .find(|(upstream, _)| upstream.members.iter().any(|member| member.address == peer));
         let side = upstream.map_or(Side::Stranger, |(_, index)| {
             Side::Upstream(UpstreamId(index))
         });

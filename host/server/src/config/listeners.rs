@@ -3,7 +3,7 @@
 use std::{collections::HashSet, net::SocketAddr, path::PathBuf};
 
 use super::{
-    Advertised, Certificate, Faults, Listener, ListenerKind, Origins, Web,
+    Advertised, Certificate, ClientCertificates, Faults, Listener, ListenerKind, Origins, Web,
     check::{File, socket_address},
     raw,
 };
@@ -69,41 +69,35 @@ fn listener(key: &str, raw: raw::Listener, file: &File, faults: &mut Faults) -> 
         }
         parsed
     });
-    let web_keys = [
-        ("origins", raw.origins.is_some()),
-        ("pages", raw.pages.is_some()),
-    ];
-    let tls_keys = [
-        ("certificate", raw.certificate.is_some()),
-        ("key", raw.key.is_some()),
-    ];
-    let web = Web {
-        origins: origins(raw.origins),
-        pages: raw.pages.map(|pages| file.path(&pages)),
-    };
-    let (kind, foreign) = match raw.transport.as_str() {
-        "udp" => (
-            ListenerKind::Udp,
-            web_keys.into_iter().chain(tls_keys).collect(),
-        ),
-        "ws" => (ListenerKind::Ws(web), Vec::from(tls_keys)),
-        "wss" => (
-            ListenerKind::Wss(
-                web,
-                certificate(key, raw.certificate, raw.key, file, faults),
+    let foreign = foreign_keys(&raw);
+    let kind = match raw.transport.as_str() {
+        "udp" => ListenerKind::Udp,
+        "tcp" => ListenerKind::Tcp,
+        "tls" => ListenerKind::Tls(
+            certificate(key, raw.certificate, raw.key, file, faults),
+            client_certificates(
+                key,
+                raw.client_ca,
+                raw.client_certificate.as_deref(),
+                file,
+                faults,
             ),
-            Vec::new(),
+        ),
+        "ws" => ListenerKind::Ws(web(raw.origins, raw.pages, file)),
+        "wss" => ListenerKind::Wss(
+            web(raw.origins, raw.pages, file),
+            certificate(key, raw.certificate, raw.key, file, faults),
         ),
         other => {
             faults.push(
                 format!("{key}.transport"),
                 format!("`{other}` is not a transport"),
-                "write wss, ws or udp",
+                "write wss, ws, tls, tcp or udp",
             );
             return None;
         }
     };
-    for (name, _) in foreign.into_iter().filter(|(_, present)| *present) {
+    for name in foreign {
         faults.push(
             format!("{key}.{name}"),
             format!("means nothing to {}", raw.transport),
@@ -116,6 +110,39 @@ fn listener(key: &str, raw: raw::Listener, file: &File, faults: &mut Faults) -> 
         advertised,
         kind,
     })
+}
+
+/// Keys that mean nothing to its transport.
+fn foreign_keys(raw: &raw::Listener) -> Vec<&'static str> {
+    let (wants_web, wants_tls, wants_clients) = match raw.transport.as_str() {
+        "ws" => (true, false, false),
+        "wss" => (true, true, false),
+        "tls" => (false, true, true),
+        _ => (false, false, false),
+    };
+    let keys = [
+        ("origins", raw.origins.is_some(), wants_web),
+        ("pages", raw.pages.is_some(), wants_web),
+        ("certificate", raw.certificate.is_some(), wants_tls),
+        ("key", raw.key.is_some(), wants_tls),
+        ("client_ca", raw.client_ca.is_some(), wants_clients),
+        (
+            "client_certificate",
+            raw.client_certificate.is_some(),
+            wants_clients,
+        ),
+    ];
+    keys.into_iter()
+        .filter(|(_, is_there, is_wanted)| *is_there && !is_wanted)
+        .map(|(name, ..)| name)
+        .collect()
+}
+
+fn web(listed: Option<Vec<String>>, pages: Option<PathBuf>, file: &File) -> Web {
+    Web {
+        origins: origins(listed),
+        pages: pages.map(|pages| file.path(&pages)),
+    }
 }
 
 fn advertised(text: &str) -> Option<Advertised> {
@@ -178,6 +205,36 @@ fn certificate(
                 "name the PEM file of the chain",
             );
             Certificate::SelfSigned
+        }
+    }
+}
+
+fn client_certificates(
+    at: &str,
+    ca: Option<PathBuf>,
+    wanted: Option<&str>,
+    file: &File,
+    faults: &mut Faults,
+) -> ClientCertificates {
+    match (ca.map(|ca| file.path(&ca)), wanted) {
+        (None, None) => ClientCertificates::NotAsked,
+        (Some(ca), None | Some("required")) => ClientCertificates::Required(ca),
+        (Some(ca), Some("optional")) => ClientCertificates::Optional(ca),
+        (Some(_), Some(other)) => {
+            faults.push(
+                format!("{at}.client_certificate"),
+                format!("`{other}` is no such way"),
+                "write required or optional",
+            );
+            ClientCertificates::NotAsked
+        }
+        (None, Some(_)) => {
+            faults.push(
+                format!("{at}.client_ca"),
+                "missing beside client_certificate",
+                "name the PEM file of the CA that signs them",
+            );
+            ClientCertificates::NotAsked
         }
     }
 }

@@ -12,7 +12,7 @@ mod raw;
 mod upstreams;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,7 +21,7 @@ pub use auth::{Auth, Realm};
 pub use cidr::Cidr;
 pub use fault::{Fault, Faults};
 use hookswitch_policy::PolicySpec;
-use hookswitch_sip::flow::{ListenerId, UpstreamId};
+use hookswitch_sip::flow::Transport;
 pub use numbers::{Limits, Timers, length};
 
 /// All that an operator can say.
@@ -112,6 +112,10 @@ pub struct Advertised {
 pub enum ListenerKind {
     /// Datagrams.
     Udp,
+    /// SIP over TCP (RFC 3261 §18).
+    Tcp,
+    /// SIP over TLS (RFC 3261 §26.2.1).
+    Tls(Certificate, ClientCertificates),
     /// WebSocket in the clear.
     Ws(Web),
     /// WebSocket in TLS.
@@ -152,21 +156,42 @@ pub enum Certificate {
     },
 }
 
-/// A named group of next hops over UDP.
+/// Whether whoever connects over TLS must prove who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Nobody is asked.
+    NotAsked,
+    /// One that this CA (a PEM file) signed is taken note of; none is good, too.
+    Optional(PathBuf),
+    /// Only who has one that this CA (a PEM file) signed.
+    Required(PathBuf),
+}
+
+/// A named group of next hops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name in policies, logs and metrics.
     pub name: String,
-    /// Index of the UDP listener that it is spoken to from.
+    /// What it speaks.
+    pub transport: UpstreamTransport,
+    /// Index of the listener of the same transport that it is spoken to from and can answer to.
     pub listener: usize,
     /// Where it listens.
-    pub members: Vec<SocketAddr>,
-    /// Whose messages are taken as its own.
-    pub sources: Vec<Cidr>,
+    pub members: Vec<MemberAt>,
+    /// Whose messages are taken as its own; its members' if `None`.
+    pub sources: Option<Vec<Cidr>>,
     /// What happens to a request that is too long for one datagram.
     pub oversize: Oversize,
     /// How it learns the way to clients that register there.
     pub announce: Announce,
+    /// Connections to one member, from one worker.
+    pub connections_max: u8,
+    /// Until a connection stands, with its TLS.
+    pub connect_max: Duration,
+    /// A connection on which nothing was heard for this long is closed.
+    pub idle_max: Duration,
+    /// How it is looked after, if it is.
+    pub keepalive: Option<Keepalive>,
 }
 
 /// How an upstream that is the registrar learns that clients are reached through us.
@@ -178,11 +203,90 @@ pub enum Announce {
     Contact,
 }
 
+/// A member of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberAt {
+    /// By address.
+    Address(SocketAddr),
+    /// Wherever the name leads, now and later.
+    Name {
+        /// Of a host.
+        host: String,
+        /// The transport's own if `None`.
+        port: Option<u16>,
+    },
+}
+
+impl MemberAt {
+    /// If it is one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Name { .. } => None,
+        }
+    }
+}
+
+/// What an upstream speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamTransport {
+    /// Datagrams.
+    Udp,
+    /// Connections that are kept and used again.
+    Tcp,
+    /// The same inside TLS.
+    Tls(UpstreamTls),
+}
+
+impl UpstreamTransport {
+    /// As SIP names it.
+    #[must_use]
+    pub fn kind(&self) -> Transport {
+        match self {
+            Self::Udp => Transport::Udp,
+            Self::Tcp => Transport::Tcp,
+            Self::Tls(_) => Transport::Tls,
+        }
+    }
+}
+
+/// How TLS is spoken to an upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// PEM file of the CA that its certificates are from; the system's CAs if `None`.
+    pub ca: Option<PathBuf>,
+    /// What its certificates must name; the member's name or address if `None`.
+    pub server_name: Option<String>,
+    /// PEM files of our own chain and key, shown if it asks.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
+
+/// How the members of an upstream are looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// How often.
+    pub every: Duration,
+    /// With what.
+    pub by: KeepaliveBy,
+}
+
+/// What is sent to keep a way open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepaliveBy {
+    /// Empty lines (RFC 5626 §3.5.1).
+    Crlf,
+    /// OPTIONS; a member that does not answer is passed over.
+    Options,
+}
+
 /// What happens to a request within 200 bytes of the path's MTU (RFC 3261 §18.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversize {
     /// Sent all the same, in IP fragments.
     Fragment,
+    /// Over TCP to the same address and port; over UDP if that cannot be had.
+    TcpThenUdp,
     /// Answered 513.
     Refuse,
 }
@@ -231,18 +335,6 @@ impl Config {
     pub fn upstream_names(&self) -> Vec<String> {
         let upstreams = self.upstreams.iter();
         upstreams.map(|upstream| upstream.name.clone()).collect()
-    }
-
-    /// The upstream that sends from this address to this listener.
-    #[must_use]
-    pub fn upstream_of(&self, listener: ListenerId, peer: IpAddr) -> Option<UpstreamId> {
-        let found = self.upstreams.iter().position(|upstream| {
-            upstream.listener == usize::from(listener.0)
-                && upstream.sources.iter().any(|range| range.contains(peer))
-        });
-        found
-            .and_then(|index| u16::try_from(index).ok())
-            .map(UpstreamId)
     }
 
     /// What `hookswitch run` does without a file.

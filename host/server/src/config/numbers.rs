@@ -51,8 +51,10 @@ numbers! {
         handshakes_in_flight_max = 1_024 in 1..=1_000_000,
         /// From accept to the end of the upgrade, or of the first page.
         handshake_ms_max = 10_000 in 100..=120_000,
-        /// A connection that sends nothing, not even an answer to our ping, for this long is closed.
+        /// A WebSocket that sends nothing, not even an answer to our ping, for this long is closed.
         idle_s_max = 120 in 1..=86_400,
+        /// A TCP or TLS connection on which nothing was heard for this long is closed; phones refresh their registration within an hour.
+        stream_idle_s_max = 4_000 in 1..=86_400,
         /// Bytes that wait for a slow reader before its connection is closed.
         connection_queue_bytes_max = 262_144 in 65_536..=67_108_864,
         /// Messages that wait for one worker, and as many from it.
@@ -101,6 +103,12 @@ impl Limits {
     #[must_use]
     pub fn idle_max(&self) -> Duration {
         Duration::from_secs(self.idle_s_max)
+    }
+
+    /// How long a connection of a phone or a PBX may be silent.
+    #[must_use]
+    pub fn stream_idle_max(&self) -> Duration {
+        Duration::from_secs(self.stream_idle_s_max)
     }
 }
 

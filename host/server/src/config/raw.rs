@@ -23,6 +23,8 @@ pub(super) struct Listener {
     pub(super) advertised: Option<String>,
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_certificate: Option<String>,
     pub(super) origins: Option<Vec<String>>,
     pub(super) pages: Option<PathBuf>,
 }
@@ -37,6 +39,15 @@ pub(super) struct Upstream {
     pub(super) sources: Option<Vec<String>>,
     pub(super) oversize: Option<String>,
     pub(super) announce: Option<String>,
+    pub(super) connections_max: Option<i64>,
+    pub(super) connect_ms_max: Option<i64>,
+    pub(super) idle_s_max: Option<i64>,
+    pub(super) keepalive: Option<String>,
+    pub(super) keepalive_s: Option<i64>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) server_name: Option<String>,
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -43,7 +43,7 @@ fn all_faults_are_told_at_once() {
         name = "web"
         members = []
         listener = "x"
-        oversize = "tcp-then-udp"
+        oversize = "tcp"
         [[upstream]]
         name = "stranger"
         listener = "b"
@@ -75,12 +75,12 @@ fn all_faults_are_told_at_once() {
             21 faults in the configuration
               server: unknown field `wokers`, expected one of `workers`, `state_dir`, `domains`, `drain_s_max`, `key_rotation_days`; mend or remove that key
               listener[0].address: `1.2.3:5` is not an address; write IP:port, such as 0.0.0.0:5060 or [::]:5060
-              listener[0].transport: `sctp` is not a transport; write wss, ws or udp
+              listener[0].transport: `sctp` is not a transport; write wss, ws, tls, tcp or udp
               listener[1].advertised: `a b` is not a host; write host, host:port or [IPv6]:port
               listener[1].pages: means nothing to udp; remove it
               upstream[0].name: `web` is the browsers' side; choose another name
-              upstream[0].members: empty; write at least one IP:port
-              upstream[0].oversize: `tcp-then-udp` is no such way; write fragment or refuse
+              upstream[0].members: empty; write at least one IP:port or name
+              upstream[0].oversize: `tcp` is no such way; write fragment, tcp-then-udp or refuse
               upstream[0].listener: no udp listener `x`; add a [[listener]] with transport = "udp" and name it here
               upstream[1].name: `stranger` is the side of who belongs to no upstream; choose another name
               upstream[1].members[1]: 192.0.2.1:5060 is of another address family than its listener [::1]:5060; make an upstream of its own for each family
@@ -91,9 +91,58 @@ fn all_faults_are_told_at_once() {
               routing.default_upstream: no upstream `none`; add an [[upstream]] of that name
               log.format: `xml` is not a format; write text or json
               limits.idle_s_max: 0 is out of range; write a number from 1 to 86400
-              limits.foo: unknown key; the keys are message_bytes_max header_count_max header_line_bytes_max body_bytes_max connections_max connections_per_address_max handshakes_in_flight_max handshake_ms_max idle_s_max connection_queue_bytes_max mailbox_messages_max transactions_max calls_max registrations_max contacts_max datagram_sources_max
+              limits.foo: unknown key; the keys are message_bytes_max header_count_max header_line_bytes_max body_bytes_max connections_max connections_per_address_max handshakes_in_flight_max handshake_ms_max idle_s_max stream_idle_s_max connection_queue_bytes_max mailbox_messages_max transactions_max calls_max registrations_max contacts_max datagram_sources_max
               limits.connection_queue_bytes_max: smaller than message_bytes_max: a long message would close the connection that it is for; make it at least as large
               nope: unknown section; the sections are server, listener, upstream, routing, registrar, auth, policy, admin, log, capture, limits, timers"#]],
+    );
+}
+
+#[test]
+fn upstreams_over_tls_have_a_listener_and_keys_of_their_own() {
+    let listener =
+        "[[listener]]\nname = \"tls\"\ntransport = \"tls\"\naddress = \"0.0.0.0:5061\"\n";
+    let good = r#"
+        [[upstream]]
+        name = "carrier"
+        transport = "tls"
+        members = ["sip.carrier.example", "sip.carrier.example:5070", "192.0.2.1:5061"]
+        ca = "ca.pem"
+        server_name = "carrier.example"
+        keepalive = "options"
+        "#;
+    let config = Config::parse(&format!("{listener}{good}"), Path::new("/etc")).unwrap();
+    let upstream = &config.upstreams[0];
+    let UpstreamTransport::Tls(tls) = &upstream.transport else {
+        unreachable!("as configured")
+    };
+    assert_eq!(tls.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
+    assert_eq!(upstream.keepalive.unwrap().by, KeepaliveBy::Options);
+    let host = "sip.carrier.example".to_owned();
+    let name = |port| MemberAt::Name {
+        host: host.clone(),
+        port,
+    };
+    assert_eq!(upstream.members[..2], [name(None), name(Some(5070))]);
+    check(
+        r#"
+        [[upstream]]
+        name = "pbx"
+        transport = "tcp"
+        members = ["192.0.2.1", "pbx.example:x"]
+        oversize = "refuse"
+        ca = "ca.pem"
+        keepalive = "ping"
+        connections_max = 0
+        "#,
+        expect![[r#"
+            7 faults in the configuration
+              upstream[0].oversize: means nothing to tcp; remove it
+              upstream[0].ca: means nothing to tcp; remove it
+              upstream[0].members[0]: `192.0.2.1` is neither an address nor a name; write IP:port, name or name:port, such as 192.0.2.1:5060 or pbx.example.org
+              upstream[0].members[1]: `pbx.example:x` is neither an address nor a name; write IP:port, name or name:port, such as 192.0.2.1:5060 or pbx.example.org
+              upstream[0].keepalive: `ping` is no such way; write crlf or options
+              upstream[0].connections_max: 0 is out of range; write a number from 1 to 64
+              upstream[0].listener: no tcp listener of its members' address family; add a [[listener]] with transport = "tcp" and name it here"#]],
     );
 }
 

@@ -1,13 +1,15 @@
 //! `[[upstream]]`.
 
-use std::{collections::HashSet, net::SocketAddr};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
+
+use rustls::pki_types::ServerName;
 
 use super::{
-    Announce, Cidr, Faults, Listener, ListenerKind, Oversize, Upstream,
-    check::{File, socket_address},
-    listeners::Listeners,
+    Announce, Cidr, Faults, Keepalive, KeepaliveBy, Listener, ListenerKind, MemberAt, Oversize,
+    Upstream, UpstreamTls, UpstreamTransport, check::File, listeners::Listeners, numbers::in_range,
     raw,
 };
+use crate::source::transport_name;
 
 /// Sides that are no upstream, as policies name them.
 const RESERVED: [(&str, &str); 2] = [
@@ -34,7 +36,7 @@ pub(super) fn check(file: &mut File, listeners: &Listeners, faults: &mut Faults)
                 "choose another name",
             );
         }
-        upstreams.extend(upstream(&key, raw, listeners, faults));
+        upstreams.extend(upstream(&key, raw, file, listeners, faults));
     }
     upstreams
 }
@@ -42,48 +44,30 @@ pub(super) fn check(file: &mut File, listeners: &Listeners, faults: &mut Faults)
 fn upstream(
     key: &str,
     raw: raw::Upstream,
+    file: &File,
     listeners: &Listeners,
     faults: &mut Faults,
 ) -> Option<Upstream> {
-    match raw.transport.as_deref() {
-        None | Some("udp") => {}
-        Some(other) => faults.push(
-            format!("{key}.transport"),
-            format!("`{other}` is not offered to upstreams"),
-            "write udp",
-        ),
-    }
+    let transport = transport(key, &raw, file, faults);
+    refuse_foreign_keys(key, &raw, &transport, faults);
     if raw.members.is_empty() {
         faults.push(
             format!("{key}.members"),
             "empty",
-            "write at least one IP:port",
+            "write at least one IP:port or name",
         );
     }
-    let member = |(i, text): (usize, &String)| {
-        Some((
-            i,
-            socket_address(&format!("{key}.members[{i}]"), text, faults)?,
-        ))
-    };
-    let numbered: Vec<(usize, SocketAddr)> =
-        raw.members.iter().enumerate().filter_map(member).collect();
-    let members: Vec<SocketAddr> = numbered.iter().map(|(_, member)| *member).collect();
-    let sources = match raw.sources {
-        None => members
-            .iter()
-            .map(|member| Cidr::from(member.ip()))
-            .collect(),
-        Some(sources) => cidrs(&format!("{key}.sources"), &sources, faults),
-    };
+    let member = |(i, text): (usize, &String)| member(&format!("{key}.members[{i}]"), text, faults);
+    let members: Vec<_> = raw.members.iter().enumerate().filter_map(member).collect();
     let oversize = match raw.oversize.as_deref() {
         None | Some("fragment") => Oversize::Fragment,
+        Some("tcp-then-udp") => Oversize::TcpThenUdp,
         Some("refuse") => Oversize::Refuse,
         Some(other) => {
             faults.push(
                 format!("{key}.oversize"),
                 format!("`{other}` is no such way"),
-                "write fragment or refuse",
+                "write fragment, tcp-then-udp or refuse",
             );
             Oversize::Fragment
         }
@@ -100,14 +84,34 @@ fn upstream(
             Announce::Path
         }
     };
+    let sources = raw.sources.as_ref();
+    let sources = sources.map(|sources| cidrs(&format!("{key}.sources"), sources, faults));
+    let keepalive = keepalive(key, &raw, faults);
+    let number = |name: &str, value: Option<i64>, standard, least, most, faults: &mut Faults| {
+        let value =
+            value.and_then(|value| in_range(&format!("{key}.{name}"), value, least, most, faults));
+        value.unwrap_or(standard)
+    };
+    let connections_max = number("connections_max", raw.connections_max, 1, 1, 64, faults);
+    let connect_ms = number(
+        "connect_ms_max",
+        raw.connect_ms_max,
+        4_000,
+        50,
+        60_000,
+        faults,
+    );
+    let idle_s = number("idle_s_max", raw.idle_s_max, 600, 1, 86_400, faults);
     let (listener, address) = upstream_listener(
         key,
         raw.listener.as_deref(),
+        &transport,
         members.first(),
         listeners,
         faults,
     )?;
-    for (i, member) in &numbered {
+    let addresses = members.iter().map(MemberAt::address).enumerate();
+    for (i, member) in addresses.filter_map(|(i, address)| Some((i, address?))) {
         if member.is_ipv4() != address.is_ipv4() {
             faults.push(
                 format!("{key}.members[{i}]"),
@@ -118,38 +122,187 @@ fn upstream(
     }
     Some(Upstream {
         name: raw.name,
+        transport,
         listener,
         members,
         sources,
         oversize,
         announce,
+        connections_max: u8::try_from(connections_max).unwrap_or(1),
+        connect_max: Duration::from_millis(connect_ms),
+        idle_max: Duration::from_secs(idle_s),
+        keepalive,
     })
 }
 
-/// The listener that is named, or else the first over UDP of the first member's address family.
+/// An address with its port; else a name, or an address without a port, which is one, too.
+fn member(key: &str, text: &str, faults: &mut Faults) -> Option<MemberAt> {
+    if let Ok(address) = text.parse() {
+        return Some(MemberAt::Address(address));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port.parse::<u16>())),
+        None => (text, None),
+    };
+    let is_name = matches!(ServerName::try_from(host), Ok(ServerName::DnsName(_)));
+    // Digits alone are an address with a slip of the pen.
+    let is_name = is_name && host.bytes().any(|byte| byte.is_ascii_alphabetic());
+    match port.transpose() {
+        Ok(port) if is_name => Some(MemberAt::Name {
+            host: host.to_owned(),
+            port,
+        }),
+        Ok(_) | Err(_) => {
+            faults.push(
+                key,
+                format!("`{text}` is neither an address nor a name"),
+                "write IP:port, name or name:port, such as 192.0.2.1:5060 or pbx.example.org",
+            );
+            None
+        }
+    }
+}
+
+fn transport(
+    key: &str,
+    raw: &raw::Upstream,
+    file: &File,
+    faults: &mut Faults,
+) -> UpstreamTransport {
+    match raw.transport.as_deref() {
+        None | Some("udp") => UpstreamTransport::Udp,
+        Some("tcp") => UpstreamTransport::Tcp,
+        Some("tls") => UpstreamTransport::Tls(tls(key, raw, file, faults)),
+        Some(other) => {
+            faults.push(
+                format!("{key}.transport"),
+                format!("`{other}` is not offered to upstreams"),
+                "write udp, tcp or tls",
+            );
+            UpstreamTransport::Udp
+        }
+    }
+}
+
+fn tls(key: &str, raw: &raw::Upstream, file: &File, faults: &mut Faults) -> UpstreamTls {
+    if let Some(name) = &raw.server_name
+        && ServerName::try_from(name.as_str()).is_err()
+    {
+        faults.push(
+            format!("{key}.server_name"),
+            format!("`{name}` is not a name"),
+            "write the name in its certificate, such as pbx.example.org",
+        );
+    }
+    let own = match (&raw.certificate, &raw.key) {
+        (Some(certificate), Some(key)) => Some((file.path(certificate), file.path(key))),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            faults.push(
+                format!("{key}.certificate"),
+                "certificate and key go together",
+                "name the PEM files of both",
+            );
+            None
+        }
+    };
+    UpstreamTls {
+        ca: raw.ca.as_ref().map(|ca| file.path(ca)),
+        server_name: raw.server_name.clone(),
+        own,
+    }
+}
+
+fn refuse_foreign_keys(
+    key: &str,
+    raw: &raw::Upstream,
+    transport: &UpstreamTransport,
+    faults: &mut Faults,
+) {
+    let is_udp = *transport == UpstreamTransport::Udp;
+    let is_tls = matches!(transport, UpstreamTransport::Tls(_));
+    let keys = [
+        ("oversize", raw.oversize.is_some(), is_udp),
+        ("connections_max", raw.connections_max.is_some(), !is_udp),
+        ("ca", raw.ca.is_some(), is_tls),
+        ("server_name", raw.server_name.is_some(), is_tls),
+        ("certificate", raw.certificate.is_some(), is_tls),
+        ("key", raw.key.is_some(), is_tls),
+    ];
+    for (name, is_there, is_wanted) in keys {
+        if is_there && !is_wanted {
+            faults.push(
+                format!("{key}.{name}"),
+                format!("means nothing to {}", transport_name(transport.kind())),
+                "remove it",
+            );
+        }
+    }
+}
+
+fn keepalive(key: &str, raw: &raw::Upstream, faults: &mut Faults) -> Option<Keepalive> {
+    let by = match raw.keepalive.as_deref() {
+        None if raw.keepalive_s.is_none() => return None,
+        None | Some("crlf") => KeepaliveBy::Crlf,
+        Some("options") => KeepaliveBy::Options,
+        Some(other) => {
+            faults.push(
+                format!("{key}.keepalive"),
+                format!("`{other}` is no such way"),
+                "write crlf or options",
+            );
+            KeepaliveBy::Crlf
+        }
+    };
+    let every = raw
+        .keepalive_s
+        .and_then(|seconds| in_range(&format!("{key}.keepalive_s"), seconds, 1, 3_600, faults));
+    Some(Keepalive {
+        every: Duration::from_secs(every.unwrap_or(25)),
+        by,
+    })
+}
+
+/// The listener that is named, or else the first of its transport and of the members' address family.
 fn upstream_listener(
     key: &str,
     name: Option<&str>,
-    member: Option<&SocketAddr>,
+    transport: &UpstreamTransport,
+    member: Option<&MemberAt>,
     listeners: &Listeners,
     faults: &mut Faults,
 ) -> Option<(usize, SocketAddr)> {
+    let member = member.and_then(MemberAt::address);
     let fits = |listener: &Listener| match name {
         Some(name) => listener.name == name,
         None => member.is_none_or(|member| member.is_ipv4() == listener.address.is_ipv4()),
     };
+    let speaks = |listener: &Listener| match (&listener.kind, transport) {
+        (ListenerKind::Udp, UpstreamTransport::Udp)
+        | (ListenerKind::Tcp, UpstreamTransport::Tcp)
+        | (ListenerKind::Tls(..), UpstreamTransport::Tls(_)) => true,
+        (
+            ListenerKind::Udp
+            | ListenerKind::Tcp
+            | ListenerKind::Tls(..)
+            | ListenerKind::Ws(_)
+            | ListenerKind::Wss(..),
+            _,
+        ) => false,
+    };
     let found = listeners
         .iter()
-        .position(|(_, listener)| listener.kind == ListenerKind::Udp && fits(listener));
+        .position(|(_, listener)| speaks(listener) && fits(listener));
     if found.is_none() {
+        let transport = transport_name(transport.kind());
         let what = name.map_or(
-            "no udp listener of its members' address family".to_owned(),
-            |name| format!("no udp listener `{name}`"),
+            format!("no {transport} listener of its members' address family"),
+            |name| format!("no {transport} listener `{name}`"),
         );
         faults.push(
             format!("{key}.listener"),
             what,
-            "add a [[listener]] with transport = \"udp\" and name it here",
+            format!("add a [[listener]] with transport = \"{transport}\" and name it here"),
         );
     }
     let address = listeners.get(found?)?.1.address;

@@ -1,4 +1,4 @@
-//! From an accepted socket to an open WebSocket: TLS, then HTTP, with one limit in time and number for both.
+//! From an accepted socket to an open connection: TLS, then SIP or, for browsers, HTTP, with one limit in time and number for both.
 
 use std::{
     cell::Cell, net::SocketAddr, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Duration,
@@ -16,13 +16,17 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     crowd::Crowd,
-    pipe::Pipe,
+    dial,
+    pipe::{Ended, Pipe},
+    stream::{self, Keeping},
+    tls,
     web::{self, Visitor},
-    websocket::{Bounds, Connection, Ended},
+    websocket::{self, Bounds},
 };
 use crate::{
     config::Web,
     metrics::{Count, Gauge},
+    source::Source,
     worker::WorkerRef,
 };
 
@@ -36,7 +40,7 @@ pub(crate) struct Door {
     pub(crate) listener: ListenerId,
     pub(crate) name: Arc<str>,
     pub(crate) transport: Transport,
-    pub(crate) web: Web,
+    pub(crate) speaks: Speaks,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) worker: WorkerRef,
     pub(crate) handshakes: Arc<Semaphore>,
@@ -44,6 +48,20 @@ pub(crate) struct Door {
     pub(crate) connections_max: u64,
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) bounds: Bounds,
+}
+
+/// What is spoken inside TCP or TLS.
+pub(crate) enum Speaks {
+    Sip,
+    WebSocket(Web),
+}
+
+/// Who is at the other end, by TLS.
+#[derive(Default)]
+struct Introduced {
+    sni: Option<String>,
+    /// What the client's certificate was verified for.
+    certificate: Option<String>,
 }
 
 /// Accepts until the worker stops it.
@@ -78,17 +96,20 @@ async fn admit(stream: TcpStream, peer: SocketAddr, door: Rc<Door>, permit: Owne
         metrics.count(Count::ConnectionsRefused);
         return;
     }
-    // A message is one write: there is nothing to wait for.
-    let _ = stream.set_nodelay(true);
+    dial::tune(&stream);
     let visit = Visit::begin(permit, door.handshake_max);
     let Some(acceptor) = &door.tls else {
-        return serve(stream, peer, None, visit, door).await;
+        return serve(stream, peer, Introduced::default(), visit, door).await;
     };
     match timeout_at(visit.until.get(), Box::pin(acceptor.accept(stream))).await {
         Ok(Ok(stream)) => {
             metrics.count(Count::Handshakes);
-            let sni = stream.get_ref().1.server_name().map(str::to_owned);
-            serve(stream, peer, sni, visit, door).await;
+            let (_, session) = stream.get_ref();
+            let introduced = Introduced {
+                sni: session.server_name().map(str::to_owned),
+                certificate: tls::client_name(session),
+            };
+            serve(stream, peer, introduced, visit, door).await;
         }
         Ok(Err(error)) => {
             metrics.count(Count::HandshakesFailed);
@@ -133,15 +154,60 @@ impl Visit {
     }
 }
 
-async fn serve<S>(stream: S, peer: SocketAddr, sni: Option<String>, visit: Visit, door: Rc<Door>)
+async fn serve<S>(stream: S, peer: SocketAddr, introduced: Introduced, visit: Visit, door: Rc<Door>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    match &door.speaks {
+        Speaks::Sip => {
+            drop(visit);
+            // Boxed: a browser's connection need not have room for it.
+            Box::pin(serve_sip(stream, peer, introduced.certificate, door)).await;
+        }
+        Speaks::WebSocket(_) => serve_web(stream, peer, introduced.sni, visit, door).await,
+    }
+}
+
+async fn serve_sip<S>(stream: S, peer: SocketAddr, certificate: Option<String>, door: Rc<Door>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let worker = Rc::clone(&door.worker);
+    let source = Source::address(door.transport, peer, Arc::clone(&door.name));
+    let upstream = worker.borrow().upstream_of(door.listener, peer.ip());
+    let side = upstream.map_or(Side::Stranger, Side::Upstream);
+    let flow = Arc::new(door.flow(peer, side, source.verified(certificate)));
+    let pipe = Rc::new(Pipe::new(door.bounds.queue_bytes_max));
+    worker.borrow_mut().opened(&flow, Rc::clone(&pipe));
+    let keeping = Keeping {
+        idle_max: door.bounds.idle_max,
+        ping_every: None,
+    };
+    drop(door);
+    let connection =
+        stream::Connection::new(stream, Arc::clone(&flow), pipe, Rc::clone(&worker), keeping);
+    let ended = AssertUnwindSafe(connection.run()).catch_unwind().await;
+    end(&worker, &flow, ended.ok());
+}
+
+async fn serve_web<S>(
+    stream: S,
+    peer: SocketAddr,
+    sni: Option<String>,
+    visit: Visit,
+    door: Rc<Door>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Speaks::WebSocket(web) = &door.speaks else {
+        return;
+    };
     let visitor = Visitor {
         peer,
         sni,
         visit,
         door: &door,
+        web,
     };
     let served = visitor.visit.limited(web::serve(stream, &visitor)).await;
     let upgraded = match served {
@@ -151,23 +217,12 @@ where
     };
     drop(visitor);
     let pipe = Rc::new(Pipe::new(door.bounds.queue_bytes_max));
-    let flow = {
-        let mut worker = door.worker.borrow_mut();
-        let flow = Arc::new(Flow {
-            id: worker.new_connection_id(),
-            transport: door.transport,
-            listener: door.listener,
-            peer,
-            side: Side::Web,
-            attachment: Attachment::new(upgraded.source),
-        });
-        worker.opened(&flow, Rc::clone(&pipe));
-        flow
-    };
+    let flow = Arc::new(door.flow(peer, Side::Web, upgraded.source));
     let worker = Rc::clone(&door.worker);
+    worker.borrow_mut().opened(&flow, Rc::clone(&pipe));
     let bounds = door.bounds;
     drop(door);
-    let connection = Box::pin(Connection::open(
+    let connection = Box::pin(websocket::Connection::open(
         upgraded.stream,
         upgraded.early,
         Arc::clone(&flow),
@@ -176,12 +231,30 @@ where
         bounds,
     ))
     .await;
-    // However it ends, others are told: they would send into its pipe for ever.
     let ended = AssertUnwindSafe(connection.run()).catch_unwind().await;
-    let ended = ended.unwrap_or_else(|_| {
+    end(&worker, &flow, ended.ok());
+}
+
+/// However it ended, by a fault of ours too, others are told: they would send into its pipe for ever.
+fn end(worker: &WorkerRef, flow: &Flow, ended: Option<Ended>) {
+    let ended = ended.unwrap_or_else(|| {
         worker.borrow().metrics.count(Count::Panics);
         Ended::Closed
     });
     tracing::debug!(peer = %flow.peer, ?ended, "connection ended");
-    worker.borrow_mut().closed(&flow, ended);
+    worker.borrow_mut().closed(flow, ended);
+}
+
+impl Door {
+    /// A new one.
+    fn flow(&self, peer: SocketAddr, side: Side, source: impl Into<Arc<Source>>) -> Flow {
+        Flow {
+            id: self.worker.borrow_mut().new_connection_id(),
+            transport: self.transport,
+            listener: self.listener,
+            peer,
+            side,
+            attachment: Attachment::new(source.into()),
+        }
+    }
 }

@@ -2,8 +2,10 @@
 
 pub(crate) mod accept;
 pub(crate) mod crowd;
+pub(crate) mod dial;
 pub(crate) mod pages;
 pub(crate) mod pipe;
+pub(crate) mod stream;
 pub(crate) mod tls;
 pub(crate) mod udp;
 pub(crate) mod upgrade;
@@ -60,6 +62,8 @@ pub(crate) fn bind(index: usize, listener: &Listener, workers: u8) -> Result<Bou
     };
     let (transport, kind) = match listener.kind {
         ListenerKind::Udp => (Transport::Udp, Type::DGRAM),
+        ListenerKind::Tcp => (Transport::Tcp, Type::STREAM),
+        ListenerKind::Tls(..) => (Transport::Tls, Type::STREAM),
         ListenerKind::Ws(_) => (Transport::Ws, Type::STREAM),
         ListenerKind::Wss(..) => (Transport::Wss, Type::STREAM),
     };

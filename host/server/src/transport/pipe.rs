@@ -3,6 +3,7 @@
 use std::{cell::RefCell, collections::VecDeque, task::Waker};
 
 use bytes::Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// Shared by the worker, which fills it, and the connection's task, which empties it; both on one thread.
 #[derive(Debug)]
@@ -28,6 +29,21 @@ pub(crate) enum PipeState {
     Overflowed,
     /// Close: the server is going away.
     GoingAway,
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The peer closed it, or it broke.
+    Closed,
+    /// Nothing was heard for too long.
+    Idle,
+    /// Its reader was too slow.
+    Overflowed,
+    /// What came could not be cut into messages; over WebSocket the peer was told so with this code.
+    Unreadable(Option<CloseCode>),
+    /// We went away.
+    Drained,
 }
 
 /// Nothing more is taken.

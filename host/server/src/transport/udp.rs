@@ -92,6 +92,7 @@ fn read(
     for _ in 0..DATAGRAMS_PER_TURN_MAX {
         match socket.0.get_ref().recv_from(buffer) {
             Ok((length, peer)) => {
+                flows.know(worker.directory_version());
                 let flow = flows.of(peer, |listener| worker.upstream_of(listener, peer.ip()));
                 let bytes = buffer.get(..length).unwrap_or_default();
                 take(socket, &flow, bytes, worker);
@@ -116,6 +117,8 @@ fn take(socket: &DatagramSocket, flow: &Arc<Flow>, bytes: &[u8], worker: &mut Wo
 /// Flows of the peers that were heard lately. All datagrams of a peer come to the same worker's socket, so no other worker has any.
 struct Flows {
     port: Port,
+    /// Of the directory that said whose they are.
+    version: u64,
     recent: HashMap<SocketAddr, Arc<Flow>>,
     /// What policies gave to those who were not heard lately.
     sources: HashMap<SocketAddr, Arc<Source>>,
@@ -127,9 +130,18 @@ impl Flows {
     fn new(port: Port) -> Self {
         Self {
             port,
+            version: 0,
             recent: HashMap::new(),
             sources: HashMap::new(),
             order: VecDeque::new(),
+        }
+    }
+
+    /// Names of upstreams may lead elsewhere than before.
+    fn know(&mut self, version: u64) {
+        if self.version != version {
+            self.version = version;
+            self.make_room();
         }
     }
 

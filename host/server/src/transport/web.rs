@@ -26,6 +26,7 @@ use super::{
     upgrade::{self, SUBPROTOCOL},
 };
 use crate::{
+    config::Web,
     metrics::Count,
     source::Source,
     worker::policy::{Admission, admit},
@@ -40,6 +41,7 @@ pub(crate) struct Visitor<'a> {
     pub(crate) sni: Option<String>,
     pub(crate) visit: Visit,
     pub(crate) door: &'a Door,
+    pub(crate) web: &'a Web,
 }
 
 /// A connection that became a WebSocket.
@@ -86,7 +88,7 @@ async fn answer(
     visitor: &Visitor<'_>,
     accepted: &RefCell<Option<Arc<Source>>>,
 ) -> Response<Full<Bytes>> {
-    let web = &visitor.door.web;
+    let web = visitor.web;
     if !upgrade::is_upgrade(&request.headers) {
         let page = pages::serve(web.pages.as_deref(), &request).await;
         visitor.visit.reads_pages();

@@ -27,7 +27,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::pipe::{Pipe, PipeState};
+use super::pipe::{Ended, Pipe, PipeState};
 
 /// A SIP message of a browser fits: an idle connection holds no more.
 const READ_BUFFER_BYTES: usize = 4_096;
@@ -35,21 +35,6 @@ const READ_BUFFER_BYTES: usize = 4_096;
 const FRAMES_PER_TURN_MAX: usize = 16;
 /// How long the peer may take to answer our Close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
-
-/// How a connection came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// The peer closed it, or it broke.
-    Closed,
-    /// Nothing was heard for too long.
-    Idle,
-    /// A frame could not be read; the peer was told so with this code.
-    Unreadable(CloseCode),
-    /// Its reader was too slow.
-    Overflowed,
-    /// We went away.
-    Drained,
-}
 
 /// Limits of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
     /// Until it ends.
     pub(crate) async fn run(mut self) -> Ended {
         let ended = std::future::poll_fn(|cx| self.poll(cx)).await;
-        if let Ended::Unreadable(code) = ended {
+        if let Ended::Unreadable(Some(code)) = ended {
             // Boxed: hardly any connection comes to this, and all would have to have room for it.
             let _ = Box::pin(tokio::time::timeout(CLOSE_MAX, self.fail(code))).await;
         }
@@ -173,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
 
     fn ended(&self, error: Option<&Error>) -> Ended {
         match (self.closing, error.and_then(close_code)) {
-            (Closing::No, Some(code)) => Ended::Unreadable(code),
+            (Closing::No, Some(code)) => Ended::Unreadable(Some(code)),
             (Closing::No, None) => Ended::Closed,
             (Closing::Sent, _) => Ended::Drained,
         }
@@ -419,7 +404,7 @@ mod tests {
                 tokio::join!(send, read);
             })
             .await;
-            assert_eq!(ended, Ended::Unreadable(code));
+            assert_eq!(ended, Ended::Unreadable(Some(code)));
         }
     }
 }

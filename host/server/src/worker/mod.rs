@@ -2,6 +2,8 @@
 //! message is handed to the worker that owns it, and bytes to the worker that has the connection.
 
 mod calls;
+mod keepalive;
+mod lines;
 mod media;
 pub(crate) mod message;
 mod outbox;
@@ -26,6 +28,8 @@ use bytes::Bytes;
 use hookswitch_policy::{Runner, context::Finished};
 use hookswitch_sip::{
     flow::{Destination, Flow, FlowId, ListenerId, Side, UpstreamId, WorkerId},
+    framing::FramingError,
+    limits::Limits,
     message::{Message, ParseError},
     placement::{self, Arrival},
     proxy::{
@@ -38,7 +42,11 @@ use tokio::sync::{Notify, mpsc};
 use crate::{
     metrics::{Count, WorkerMetrics},
     server::Shared,
-    transport::{pipe::Pipe, udp::DatagramSocket, websocket},
+    transport::{
+        pipe::{Ended, Pipe},
+        udp::DatagramSocket,
+        websocket,
+    },
 };
 use outbox::Outbox;
 pub(crate) use post::Mail;
@@ -61,6 +69,8 @@ pub(crate) struct Worker {
     connections: HashMap<u64, Open>,
     /// By listener; `None` where it is not UDP.
     datagrams: Vec<Option<Rc<DatagramSocket>>>,
+    /// Those that this worker opened, by where they lead.
+    lines: lines::Lines,
     outbox: Rc<Outbox<Mail>>,
     /// Inputs that wait for their turn: answers that were there at once.
     inputs: VecDeque<Input>,
@@ -113,6 +123,7 @@ impl Worker {
                 .shared
                 .observe_received(flow, &bytes, &worker.metrics);
             match Message::parse(bytes, &worker.shared.message_limits) {
+                Ok(message) if worker.take_pong(&message, flow) => {}
                 Ok(message) => worker.place(flow, message),
                 Err(error) => worker.refuse(flow, &error),
             }
@@ -130,10 +141,24 @@ impl Worker {
         }
     }
 
+    /// A stream cannot be cut into messages any more: what can be answered is (RFC 3261 §18.3). Within a turn.
+    pub(crate) fn unframed(&mut self, flow: &Arc<Flow>, error: &FramingError) {
+        self.metrics.count(Count::Malformed);
+        tracing::debug!(peer = %flow.peer, fault = %error.fault, "malformed stream");
+        let tag = format!("{:x}", self.serials.hash_one(flow.peer));
+        match error.response(&self.shared.message_limits, Some(&tag)) {
+            Some(response) => self.send(Destination::Flow(flow.id), response.to_bytes()),
+            None => self.metrics.dropped(DropCause::Unanswerable),
+        }
+        self.drain();
+    }
+
     fn place(&mut self, flow: &Arc<Flow>, message: Message) {
-        let arrival = match flow.side {
-            Side::Web => Arrival::Client(self.id),
-            Side::Upstream(_) | Side::Stranger => Arrival::Shared,
+        let arrival = match (flow.side, flow.id) {
+            (Side::Web, _) | (Side::Stranger, FlowId::Connection { .. }) => {
+                Arrival::Client(self.id)
+            }
+            (Side::Upstream(_), _) | (Side::Stranger, FlowId::Datagram { .. }) => Arrival::Shared,
         };
         let owner = placement::owner(
             &message,
@@ -214,6 +239,11 @@ impl Worker {
         }
     }
 
+    /// What a message may be.
+    pub(crate) fn message_limits(&self) -> Limits {
+        self.shared.message_limits
+    }
+
     /// A name for a new connection.
     pub(crate) fn new_connection_id(&mut self) -> FlowId {
         self.last_serial += 1;
@@ -225,23 +255,29 @@ impl Worker {
 
     pub(crate) fn opened(&mut self, flow: &Arc<Flow>, pipe: Rc<Pipe>) {
         if let FlowId::Connection { serial, .. } = flow.id {
+            if let Side::Upstream(id) = flow.side {
+                self.shared.directory.connected(id, flow.peer.ip(), flow.id);
+            }
             let flow = Arc::clone(flow);
             self.connections.insert(serial, Open { flow, pipe });
         }
     }
 
     /// Told to all who may wait for it: transactions of any worker, and bindings.
-    pub(crate) fn closed(&mut self, flow: &Flow, ended: websocket::Ended) {
+    pub(crate) fn closed(&mut self, flow: &Flow, ended: Ended) {
         match ended {
-            websocket::Ended::Idle => self.metrics.count(Count::ConnectionsIdle),
-            websocket::Ended::Unreadable(_) => self.metrics.count(Count::ConnectionsUnreadable),
-            websocket::Ended::Overflowed => self.metrics.count(Count::ConnectionsSlow),
-            websocket::Ended::Closed | websocket::Ended::Drained => {}
+            Ended::Idle => self.metrics.count(Count::ConnectionsIdle),
+            Ended::Unreadable(_) => self.metrics.count(Count::ConnectionsUnreadable),
+            Ended::Overflowed => self.metrics.count(Count::ConnectionsSlow),
+            Ended::Closed | Ended::Drained => {}
         }
         let FlowId::Connection { serial, .. } = flow.id else {
             return;
         };
         self.connections.remove(&serial);
+        if let Side::Upstream(_) = flow.side {
+            self.shared.directory.disconnected(flow.id);
+        }
         self.shared.locations.flow_closed(flow.id);
         self.turn(|worker| {
             for other in worker.others() {
@@ -253,6 +289,7 @@ impl Worker {
 
     fn flow_closed(&mut self, flow: FlowId) {
         self.calls.flow_closed(flow);
+        self.return_lent(flow);
         self.handle(Input::FlowClosed { flow });
     }
 
@@ -264,7 +301,14 @@ impl Worker {
 
     /// The upstream that sends from this address to this listener.
     pub(crate) fn upstream_of(&self, listener: ListenerId, peer: IpAddr) -> Option<UpstreamId> {
-        self.shared.config.upstream_of(listener, peer)
+        let transport = self.shared.listener(listener).transport;
+        let directory = &self.shared.directory;
+        directory.upstream_from(peer, listener, transport)
+    }
+
+    /// Grows whenever an address may belong to another upstream than before.
+    pub(crate) fn directory_version(&self) -> u64 {
+        self.shared.directory.version()
     }
 
     /// Pending while mail of ours waits for room with another worker: so whoever floods us waits, not memory.

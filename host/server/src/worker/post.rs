@@ -1,13 +1,16 @@
 //! Mail between workers. A mailbox is bounded; what does not fit waits in the sender's outbox. Mail is always taken in, so two workers
 //! cannot wait for each other.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use hookswitch_sip::{
-    flow::{Destination, Flow, FlowId, WorkerId},
+    flow::{Destination, Flow, FlowId, UpstreamId, WorkerId},
     message::Message,
-    proxy::io::{DropCause, Input},
+    proxy::{
+        config::{Member, MemberHealth},
+        io::{DropCause, Input},
+    },
     token::Keyring,
 };
 use tokio::sync::mpsc;
@@ -33,6 +36,16 @@ pub(crate) enum Mail {
     SendFailed { to: Destination },
     /// A connection is gone.
     FlowClosed { flow: FlowId },
+    /// A member of an upstream was looked after.
+    Member {
+        member: SocketAddr,
+        health: MemberHealth,
+    },
+    /// The names of an upstream lead elsewhere now.
+    Members {
+        upstream: UpstreamId,
+        members: Vec<Member>,
+    },
     /// The keys of flow tokens were rotated.
     Keys(Keyring),
     /// Take no new transactions.
@@ -57,6 +70,8 @@ impl Worker {
             }
             Mail::SendFailed { .. }
             | Mail::FlowClosed { .. }
+            | Mail::Member { .. }
+            | Mail::Members { .. }
             | Mail::Keys(_)
             | Mail::Drain
             | Mail::Close => self.outbox.put(to, mail),
@@ -83,7 +98,14 @@ impl Worker {
                     );
                 }
             }
-            Mail::SendFailed { to } => self.handle(Input::SendFailed { to }),
+            Mail::SendFailed { to } => {
+                self.is_lost(to);
+                self.drain();
+            }
+            Mail::Members { upstream, members } => {
+                self.handle(Input::Members { upstream, members });
+            }
+            Mail::Member { member, health } => self.handle(Input::Member { member, health }),
             Mail::FlowClosed { flow } => self.flow_closed(flow),
             Mail::Keys(keys) => self.proxy.set_keys(keys),
             Mail::Drain => self.handle(Input::Drain),

@@ -25,13 +25,20 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Mail, Worker, WorkerRef, calls::OpenCalls, outbox::Outbox, policy, post};
+use super::{
+    Mail, Worker, WorkerRef,
+    calls::OpenCalls,
+    keepalive,
+    lines::{self, Lines},
+    outbox::Outbox,
+    policy, post,
+};
 use crate::{
-    config::{ListenerKind, Web, length},
+    config::{ListenerKind, length},
     metrics::WorkerMetrics,
     server::{Phase, Shared},
     transport::{
-        accept::{self, Door},
+        accept::{self, Door, Speaks},
         udp::{self, DatagramSocket, Port},
         websocket::Bounds,
     },
@@ -100,6 +107,7 @@ async fn run(start: Start) {
         shared.mailboxes.clone(),
         length(shared.config.limits.mailbox_messages_max),
     ));
+    let (lines, orders) = Lines::new();
     let worker: WorkerRef = Rc::new(RefCell::new(Worker {
         id,
         proxy: Proxy::new(proxy, seed),
@@ -108,6 +116,7 @@ async fn run(start: Start) {
         metrics,
         connections: HashMap::new(),
         datagrams: datagrams.clone(),
+        lines,
         outbox: Rc::clone(&outbox),
         inputs: VecDeque::new(),
         late,
@@ -122,6 +131,8 @@ async fn run(start: Start) {
     tasks.spawn_local(async move { outbox.flush().await });
     tasks.spawn_local(expire_calls(Rc::clone(&worker)));
     tasks.spawn_local(policy::late_verdicts(late_verdicts, Rc::clone(&worker)));
+    tasks.spawn_local(lines::open_all(orders, Rc::clone(&worker)));
+    keepalive::start(&worker, &mut tasks);
     for (index, socket) in datagrams.into_iter().enumerate() {
         if let (Some(socket), Ok(index)) = (socket, u8::try_from(index)) {
             let port = port(&shared, ListenerId(index));
@@ -198,14 +209,18 @@ fn accept_all(
     let handshakes = Arc::new(Semaphore::new(share));
     let mut accepting = Vec::new();
     for (id, listener, tls) in listeners {
-        let Some(web) = web_of(shared, id) else {
+        let Some(speaks) = speaks(shared, id) else {
             continue;
+        };
+        let idle_max = match speaks {
+            Speaks::WebSocket(_) => limits.idle_max(),
+            Speaks::Sip => limits.stream_idle_max(),
         };
         let door = Door {
             listener: id,
             name: Arc::clone(&shared.listener(id).name),
             transport: shared.listener(id).transport,
-            web,
+            speaks,
             tls,
             worker: Rc::clone(worker),
             handshakes: Arc::clone(&handshakes),
@@ -215,7 +230,7 @@ fn accept_all(
             bounds: Bounds {
                 message_bytes_max: length(limits.message_bytes_max),
                 queue_bytes_max: length(limits.connection_queue_bytes_max),
-                idle_max: limits.idle_max(),
+                idle_max,
             },
         };
         accepting.push(tasks.spawn_local(accept::accept(listener, Rc::new(door))));
@@ -223,9 +238,10 @@ fn accept_all(
     accepting
 }
 
-fn web_of(shared: &Shared, id: ListenerId) -> Option<Web> {
+fn speaks(shared: &Shared, id: ListenerId) -> Option<Speaks> {
     match &shared.config.listeners.get(usize::from(id.0))?.kind {
-        ListenerKind::Ws(web) | ListenerKind::Wss(web, _) => Some(web.clone()),
+        ListenerKind::Ws(web) | ListenerKind::Wss(web, _) => Some(Speaks::WebSocket(web.clone())),
+        ListenerKind::Tcp | ListenerKind::Tls(..) => Some(Speaks::Sip),
         ListenerKind::Udp => None,
     }
 }

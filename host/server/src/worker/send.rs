@@ -23,7 +23,7 @@ pub(super) enum Undelivered {
 impl Worker {
     /// What cannot be delivered comes back as an input (RFC 3261 §16.9).
     pub(super) fn send(&mut self, to: Destination, bytes: Bytes) {
-        let failed = match to {
+        let sent = match to {
             Destination::Flow(FlowId::Connection { worker, .. }) if worker != self.id => {
                 let Destination::Flow(flow) = to else { return };
                 let mail = Mail::Send {
@@ -34,16 +34,18 @@ impl Worker {
                 self.post(worker, mail);
                 return;
             }
-            Destination::Flow(flow) => match self.deliver(flow, bytes) {
-                Ok(()) => return,
-                Err(Undelivered::Way) => Input::SendFailed { to },
-                Err(Undelivered::Message(bytes)) => Input::Undelivered { to, bytes },
-            },
-            // No listener speaks TCP or TLS to upstreams.
-            Destination::Connect { .. } => Input::SendFailed { to },
+            Destination::Flow(flow) => self.deliver(flow, bytes),
+            Destination::Connect { .. } => self.send_by_line(to, bytes),
         };
-        self.metrics.count(Count::SendFailed);
-        self.inputs.push_back(failed);
+        if let Err(undelivered) = sent {
+            self.metrics.count(Count::SendFailed);
+            match undelivered {
+                Undelivered::Way => self.is_lost(to),
+                Undelivered::Message(bytes) => {
+                    self.inputs.push_back(Input::Undelivered { to, bytes });
+                }
+            }
+        }
     }
 
     /// Onto a flow whose socket is here.
@@ -73,7 +75,7 @@ impl Worker {
         Ok(())
     }
 
-    fn socket(&self, listener: ListenerId) -> Option<&DatagramSocket> {
+    pub(super) fn socket(&self, listener: ListenerId) -> Option<&DatagramSocket> {
         self.datagrams.get(usize::from(listener.0))?.as_deref()
     }
 }

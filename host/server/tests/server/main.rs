@@ -11,4 +11,7 @@ mod command;
 mod front;
 mod registrations;
 mod scene;
+mod stream;
+mod streams;
+mod upstreams;
 mod workers;

@@ -37,13 +37,24 @@ pub(crate) struct Scene {
 impl Scene {
     /// With these lines in `[server]`, and this behind the rest of the configuration.
     pub(crate) async fn start(server: &str, more: &str) -> Self {
+        let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let upstream = format!("members = [\"{}\"]", pbx.local_addr().unwrap());
+        Self::with_upstream(server, &upstream, more, pbx).await
+    }
+
+    /// With these lines in `[[upstream]]` instead; the PBX's socket is there for whoever names it.
+    pub(crate) async fn with_upstream(
+        server: &str,
+        upstream: &str,
+        more: &str,
+        pbx: UdpSocket,
+    ) -> Self {
         let number = SCENES.fetch_add(1, Ordering::Relaxed);
         let folder =
             std::env::temp_dir().join(format!("hookswitch-{}-{number}", std::process::id()));
         std::fs::create_dir_all(folder.join("pages")).unwrap();
         std::fs::write(folder.join("pages/index.html"), "<h1>softphone</h1>").unwrap();
         std::fs::write(folder.join("secret"), "secret").unwrap();
-        let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let text = format!(
             r#"
             [server]
@@ -61,14 +72,13 @@ impl Scene {
             address = "127.0.0.1:0"
             [[upstream]]
             name = "pbx"
-            members = ["{}"]
+            {upstream}
             [routing]
             default_upstream = "pbx"
             [admin]
             address = "127.0.0.1:0"
             {more}
-            "#,
-            pbx.local_addr().unwrap()
+            "#
         );
         let config = Config::parse(&text, &folder).unwrap();
         let server = Server::start(config.clone(), None).unwrap();

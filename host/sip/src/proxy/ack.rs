@@ -179,7 +179,7 @@ impl Proxy {
         } = ack;
         let sealed = place.map(|place| {
             let sealed = self.seal_ack(&mut message, dialog, number, &place);
-            sealed.map(|()| place.to)
+            sealed.map(|()| self.lane(&place, &message))
         });
         match sealed.flatten() {
             Some(to) => self.send(to, message.to_bytes()),

@@ -83,7 +83,12 @@ impl Proxy {
         if matches!(timer, Timer::A | Timer::E) && branch.phase == BranchPhase::Decided {
             return;
         }
+        let was_silent = branch.is_calling();
+        let peer = branch.candidate.place.peer();
         let actions = branch.step(ClientEvent::Fired(timer));
+        if let Some(peer) = peer.filter(|_| was_silent && actions.contains(&Action::Timeout)) {
+            self.pass_over(peer);
+        }
         self.act_client(id, actions, None);
     }
 
@@ -112,7 +117,12 @@ impl Proxy {
 
     /// Nothing can be delivered there.
     pub(super) fn on_unreachable(&mut self, to: Destination) {
-        for id in self.by_destination.at(&to) {
+        let waiting = self.by_destination.at(&to);
+        // A connection that nobody waits for may end as it likes.
+        if let Some(peer) = to.peer().filter(|_| !waiting.is_empty()) {
+            self.pass_over(peer);
+        }
+        for id in waiting {
             self.fail(id);
         }
     }
@@ -165,6 +175,13 @@ impl Proxy {
         self.by_destination.remove(&branch.candidate.place.to, id);
         self.by_destination.insert(place.to, id);
         let via = self.names.via(place.listener, Transport::Udp, &branch.via);
+        // It cannot be had over TCP, which says nothing of UDP.
+        if let Some(peer) = place.peer() {
+            self.is_back(peer);
+        }
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return false;
+        };
         branch.candidate.place = place;
         let replaced = via.map(|via| {
             Arc::make_mut(&mut branch.request).replace_first_value(HeaderName::Via, via)

@@ -1,6 +1,10 @@
 //! What a proxy is told once, as plain typed values: the server's configuration makes them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{AddrParseError, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 use crate::{
     flow::{ListenerId, Transport, UpstreamId, WorkerId},
@@ -77,10 +81,14 @@ pub struct ListenerConfig {
 pub struct UpstreamConfig {
     /// As in the configuration.
     pub name: String,
+    /// `Udp`, `Tcp` or `Tls`.
+    pub transport: Transport,
     /// What it is reached from.
     pub listener: ListenerId,
     /// Where its members are.
-    pub members: Vec<SocketAddr>,
+    pub members: Vec<Member>,
+    /// Connections to one member, from one worker; over UDP there are none.
+    pub connections_max: u8,
     /// What to do with a message that is too large for one UDP packet.
     pub oversize: Oversize,
     /// From this size on a message is oversize; RFC 3261 §18.1.1 says 1300 where the path's MTU is unknown.
@@ -90,13 +98,15 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    /// With defaults for what has one.
+    /// Over UDP, with equal members and defaults for the rest.
     #[must_use]
     pub fn new(name: &str, listener: ListenerId, members: Vec<SocketAddr>) -> Self {
         Self {
             name: name.to_owned(),
+            transport: Transport::Udp,
             listener,
-            members,
+            members: members.into_iter().map(Member::from).collect(),
+            connections_max: 1,
             oversize: Oversize::Fragment,
             mtu_bytes_max: 1300,
             announce: Announce::default(),
@@ -112,6 +122,44 @@ pub enum Announce {
     Path,
     /// By a Contact of ours in the place of the client's, for those that do not know of Path.
     Contact,
+}
+
+/// One next hop of an upstream, as a record of SRV says it (RFC 2782).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The lowest is tried first.
+    pub priority: u16,
+    /// Its share among those of one priority. Where nobody has a weight, all take turns.
+    pub weight: u16,
+}
+
+impl From<SocketAddr> for Member {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address,
+            priority: 0,
+            weight: 0,
+        }
+    }
+}
+
+impl FromStr for Member {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        text.parse().map(|address: SocketAddr| address.into())
+    }
+}
+
+/// Does a member of an upstream do its work?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberHealth {
+    /// It answered.
+    Answers,
+    /// It did not, and is passed over for a time.
+    Silent,
 }
 
 /// What becomes of a request that is too large for one UDP packet (RFC 3261 §18.1.1).
@@ -137,6 +185,8 @@ pub struct ProxyTimers {
     pub first_response: Option<Duration>,
     /// A stage of an INVITE without a final response fails after this; `None` leaves it to Timer C.
     pub no_answer: Option<Duration>,
+    /// A member of an upstream that did not answer is tried after the others for this long.
+    pub passed_over: Duration,
     /// A call's record is dropped when nothing of the call passed for this long.
     pub call_idle: Duration,
     /// That of a subscription, which its subscriber refreshes (RFC 6665 §4.1.2.2) before it is over.
@@ -152,6 +202,7 @@ impl Default for ProxyTimers {
             timer_c: Duration::from_secs(185),
             first_response: None,
             no_answer: Some(Duration::from_secs(180)),
+            passed_over: Duration::from_secs(30),
             call_idle: Duration::from_secs(12 * 3600),
             subscription_idle: Duration::from_secs(2 * 3600),
             retry_after: Duration::from_secs(5),

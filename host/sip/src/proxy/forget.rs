@@ -1,16 +1,35 @@
 //! The end of transactions and branches: what is removed, and when.
 
+use std::net::SocketAddr;
+
 use super::{
     Proxy,
     branch::{BranchPhase, ClientMachine},
     ids::{BranchId, TxId},
     io::Cause,
-    server_tx::{Client, ServerMachine},
+    names::default_port,
+    server_tx::{Client, ServerMachine, ServerTx},
 };
 use crate::{
-    flow::FlowId,
+    flow::{Destination, FlowId, Side, Transport},
     transaction::{client, invite_server, server},
 };
+
+/// Where an upstream is answered whose connection is gone (RFC 3261 §18.2.2). A phone is behind its connection, or nowhere.
+fn sent_by(tx: &ServerTx) -> Option<Destination> {
+    let flow = &tx.flow;
+    let (Side::Upstream(_), Transport::Tcp | Transport::Tls) = (flow.side, flow.transport) else {
+        return None;
+    };
+    let port = tx.request.top_via()?.sent_by.port;
+    let port = port.unwrap_or(default_port(flow.transport));
+    Some(Destination::Connect {
+        transport: flow.transport,
+        listener: flow.listener,
+        peer: SocketAddr::new(flow.peer.ip(), port),
+        lane: 0,
+    })
+}
 
 impl Proxy {
     /// Removes a branch, and its transaction with the last of them.
@@ -72,12 +91,16 @@ impl Proxy {
         })
     }
 
-    /// The connection that a request came on is gone: nobody is left to be answered.
+    /// The connection that a request came on is gone: nobody is left to be answered, but for an upstream, which listens.
     pub(super) fn on_client_gone(&mut self, flow: FlowId) {
         for id in self.by_client.at(&flow) {
             let Some(tx) = self.servers.get_mut(&id) else {
                 continue;
             };
+            if let Some(sent_by) = sent_by(tx) {
+                tx.reply_to = sent_by;
+                continue;
+            }
             tx.client = Client::Gone;
             if tx.is_over() {
                 continue;

@@ -8,6 +8,7 @@ use std::{any::Any, collections::BTreeMap, net::SocketAddr, sync::Arc, time::Dur
 
 use bytes::Bytes;
 
+use super::config::{Member, MemberHealth};
 use crate::{
     flow::{Destination, Flow, FlowId, UpstreamId},
     message::Message,
@@ -69,6 +70,20 @@ pub enum Input {
         id: AskId,
         /// What becomes of the session description.
         verdict: MediaVerdict,
+    },
+    /// A member of an upstream was looked after.
+    Member {
+        /// Its address.
+        member: SocketAddr,
+        /// What was found.
+        health: MemberHealth,
+    },
+    /// The names of an upstream lead elsewhere now.
+    Members {
+        /// Whose.
+        upstream: UpstreamId,
+        /// All that it has now.
+        members: Vec<Member>,
     },
     /// No new transactions from now on (503 with Retry-After, which tells clients to go elsewhere); those that run, and requests in
     /// dialogs, go on.

@@ -32,6 +32,7 @@ mod forward;
 mod gates;
 mod ids;
 mod index;
+mod members;
 mod names;
 mod place;
 mod register;
@@ -65,6 +66,7 @@ use self::{
     ids::{BranchId, Chance, IdMap, IdSet, TxId, TxKey},
     index::Index,
     io::{AskId, Input, Output, StoreOp},
+    members::PassedOver,
     names::Names,
     server_tx::ServerTx,
     timeouts::Timeout,
@@ -100,6 +102,7 @@ pub struct Proxy {
     asks: IdMap<AskId, Waiting>,
     calls: Calls,
     gates: Gates,
+    passed_over: PassedOver,
     /// The last id that was given out.
     last_id: u64,
 }
@@ -154,6 +157,7 @@ impl Proxy {
             asks: IdMap::default(),
             calls: Calls::default(),
             gates: Gates::default(),
+            passed_over: PassedOver::default(),
             last_id: 0,
         }
     }
@@ -176,6 +180,8 @@ impl Proxy {
             Input::Verdict { id, verdict } => self.on_verdict(id, verdict),
             Input::Stored { id, reply } => self.on_stored(id, reply),
             Input::MediaDone { id, verdict } => self.on_media(id, verdict),
+            Input::Member { member, health } => self.on_member_health(member, health),
+            Input::Members { upstream, members } => self.on_members(upstream, members),
             Input::Drain => self.service = Service::Draining,
         }
     }

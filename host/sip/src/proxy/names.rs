@@ -91,9 +91,14 @@ impl Names {
     }
 
     /// The value of our Record-Route towards whoever reaches us at `listener`; `None` if that is gone.
-    pub(super) fn record_route(&self, listener: ListenerId, token: &str) -> Option<String> {
+    pub(super) fn record_route(
+        &self,
+        scheme: Scheme,
+        listener: ListenerId,
+        token: &str,
+    ) -> Option<String> {
         let own = self.listeners.get(usize::from(listener.0))?;
-        Some(format!("<sip:{token}{}", own.route_tail))
+        Some(format!("<{scheme}:{token}{}", own.route_tail))
     }
 
     /// A URI that reaches us at `listener`; `None` if that is gone.
@@ -230,12 +235,14 @@ fn route_transport(transport: Transport) -> &'static str {
     }
 }
 
-/// Where a URI without a port is (RFC 3261 §19.1.2).
-pub(super) fn port_of(uri: &SipUri<'_>) -> u16 {
-    uri.port.unwrap_or(match uri.scheme {
-        Scheme::Sip => 5060,
-        Scheme::Sips => 5061,
-    })
+/// Where whoever names no port listens (RFC 3261 §18.1.1, §19.1.2).
+pub(super) fn default_port(transport: Transport) -> u16 {
+    match transport {
+        Transport::Udp | Transport::Tcp => 5060,
+        Transport::Tls => 5061,
+        Transport::Ws => 80,
+        Transport::Wss => 443,
+    }
 }
 
 #[cfg(test)]
@@ -285,7 +292,9 @@ mod tests {
             Some("SIP/2.0/TCP [2001:db8::1]:5060;branch=z9hG4bKhs01000000000000000200000003")
         );
         assert_eq!(
-            names.record_route(ListenerId(0), "T").as_deref(),
+            names
+                .record_route(Scheme::Sip, ListenerId(0), "T")
+                .as_deref(),
             Some("<sip:T@proxy.example.com:443;transport=ws;lr>")
         );
         assert_eq!(names.via(ListenerId::GONE, Transport::Udp, &branch), None);

@@ -1,13 +1,16 @@
 //! A next hop: where bytes go, which of our addresses they leave by, and what a flow token will say of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::{config::ProxyConfig, names::port_of};
+use super::{
+    config::{Member, ProxyConfig, UpstreamConfig},
+    names::default_port,
+};
 use crate::{
-    flow::{Destination, Flow, FlowId, ListenerId, Side, Transport, UpstreamId},
+    flow::{Destination, Flow, ListenerId, Side, Transport, UpstreamId},
     proxy::io::Leg,
     token::{End, SessionKey},
-    uri::SipUri,
+    uri::{Scheme, SipUri},
 };
 
 /// Where a branch is sent.
@@ -70,46 +73,42 @@ impl Place {
             Side::Upstream(id) => config
                 .upstreams
                 .get(usize::from(id.0))
+                .filter(|upstream| upstream.transport == transport)
                 .map(|upstream| upstream.listener),
             Side::Web | Side::Stranger => None,
         };
-        let listener = listener.filter(|listener| transport_of(config, *listener) == transport);
         let listener = listener.or_else(|| listener_for(config, transport, peer))?;
         Some(Self::at_hop(listener, transport, peer, side))
     }
 
-    /// Where a `sip:` URI points, if its host is an address.
+    /// Where a URI points, if its host is an address. `sips:` goes by TLS or not at all (RFC 3261 §26.2.2).
     pub(super) fn at_uri(config: &ProxyConfig, uri: &SipUri<'_>) -> Option<Self> {
-        let transport = match uri.transport() {
-            None => Transport::Udp,
-            Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
-            Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-            Some(name) if name.eq_ignore_ascii_case("tls") => Transport::Tls,
-            Some(_) => return None,
+        let ip = uri.host.address()?;
+        let at = |transport| SocketAddr::new(ip, uri.port.unwrap_or(default_port(transport)));
+        let named = uri.transport().map(str::to_ascii_lowercase);
+        let transport = match (uri.scheme, named.as_deref()) {
+            (Scheme::Sip, None) => member_transport(config, ip, uri.port),
+            (Scheme::Sip, Some("udp")) => Transport::Udp,
+            (Scheme::Sip, Some("tcp")) => Transport::Tcp,
+            (Scheme::Sip, Some("tls")) => Transport::Tls,
+            (Scheme::Sips, None | Some("tcp" | "tls")) => Transport::Tls,
+            (Scheme::Sip | Scheme::Sips, Some(_)) => return None,
         };
-        Self::at_address(
-            config,
-            transport,
-            SocketAddr::new(uri.host.address()?, port_of(uri)),
-        )
+        Self::at_address(config, transport, at(transport))
     }
 
-    /// A member of an upstream: the `turn`-th, with the rest after it.
-    pub(super) fn at_upstream(config: &ProxyConfig, id: UpstreamId, turn: u64) -> Option<Self> {
-        let upstream = config.upstreams.get(usize::from(id.0))?;
-        let first = usize::try_from(turn.checked_rem(upstream.members.len() as u64)?).unwrap_or(0);
-        let mut members = upstream
-            .members
-            .iter()
-            .cycle()
-            .skip(first)
-            .take(upstream.members.len())
-            .copied();
-        let peer = members.next()?;
-        let transport = transport_of(config, upstream.listener);
+    /// At the first of these members of an upstream, with the rest after it.
+    pub(super) fn at_members(
+        upstream: &UpstreamConfig,
+        id: UpstreamId,
+        members: Vec<SocketAddr>,
+    ) -> Option<Self> {
+        let mut members = members.into_iter();
+        let first = members.next()?;
+        let side = Side::Upstream(id);
         Some(Self {
             others: members.collect(),
-            ..Self::at_hop(upstream.listener, transport, peer, Side::Upstream(id))
+            ..Self::at_hop(upstream.listener, upstream.transport, first, side)
         })
     }
 
@@ -155,11 +154,7 @@ impl Place {
     }
 
     pub(super) fn peer(&self) -> Option<SocketAddr> {
-        match self.to {
-            Destination::Flow(FlowId::Datagram { peer, .. })
-            | Destination::Connect { peer, .. } => Some(peer),
-            Destination::Flow(FlowId::Connection { .. }) => None,
-        }
+        self.to.peer()
     }
 
     pub(super) fn leg(&self) -> Leg {
@@ -184,12 +179,21 @@ fn transport_of(config: &ProxyConfig, listener: ListenerId) -> Transport {
 }
 
 fn side_of(config: &ProxyConfig, peer: SocketAddr) -> Side {
-    let at = config
-        .upstreams
-        .iter()
-        .position(|upstream| upstream.members.contains(&peer));
+    let is_member =
+        |upstream: &UpstreamConfig| upstream.members.iter().any(|member| member.address == peer);
+    let at = config.upstreams.iter().position(is_member);
     at.and_then(|at| u16::try_from(at).ok())
         .map_or(Side::Stranger, |at| Side::Upstream(UpstreamId(at)))
+}
+
+/// What is spoken at an address of which a URI does not say: as its upstream does, else UDP (RFC 3263 §4.1).
+fn member_transport(config: &ProxyConfig, ip: IpAddr, port: Option<u16>) -> Transport {
+    let found = config.upstreams.iter().find(|upstream| {
+        let port = port.unwrap_or(default_port(upstream.transport));
+        let is_there = |member: &Member| member.address == SocketAddr::new(ip, port);
+        upstream.members.iter().any(is_there)
+    });
+    found.map_or(Transport::Udp, |upstream| upstream.transport)
 }
 
 /// The first listener of this transport, of the peer's address family if there is one.

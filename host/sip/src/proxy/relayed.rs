@@ -15,6 +15,7 @@ use super::{
     io::{Cause, StoreOp, StoreReply},
     place::Place,
     reply::Reply,
+    seal::next_scheme,
     server_tx::ServerTx,
     session::session_key,
     targets::{at_binding, place_only},
@@ -41,7 +42,7 @@ impl Proxy {
         let Some(tx) = self.servers.get(&id) else {
             return;
         };
-        match Place::at_upstream(&self.config, upstream, tx.to_tag) {
+        match self.place_at_upstream(upstream, tx.to_tag) {
             Some(place) => self.go_to(id, vec![place_only(place)]),
             None => self.reply(id, Reply::new(500, Cause::Unreachable)),
         }
@@ -84,10 +85,11 @@ impl Proxy {
         let contact = request.values(HeaderName::Contact).next();
         let contact = contact.and_then(|value| NameAddr::parse(value).ok());
         let key = session_key(aor, contact.map_or("", |contact| contact.uri));
-        if let Some(path) = self
-            .names
-            .record_route(place.listener, &key.seal(&self.config.keys))
-        {
+        if let Some(path) = self.names.record_route(
+            next_scheme(request),
+            place.listener,
+            &key.seal(&self.config.keys),
+        ) {
             request.prepend(HeaderName::Path, path)?;
         }
         let is_path = |tag: &[u8]| tag.eq_ignore_ascii_case(b"path");

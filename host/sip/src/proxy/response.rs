@@ -66,7 +66,11 @@ impl Proxy {
             return;
         };
         branch.heard = Heard::Something;
+        let peer = branch.candidate.place.peer();
         let actions = branch.step(ClientEvent::Response(status));
+        if let Some(peer) = peer {
+            self.is_back(peer);
+        }
         self.act_client(id, actions, Some(response));
     }
 

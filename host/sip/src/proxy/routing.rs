@@ -151,7 +151,7 @@ impl Proxy {
             .default_upstream
             .or(self.config.registrar.upstream)
             .filter(|upstream| side != Side::Upstream(*upstream));
-        match upstream.and_then(|upstream| Place::at_upstream(&self.config, upstream, turn)) {
+        match upstream.and_then(|upstream| self.place_at_upstream(upstream, turn)) {
             Some(place) => self.go_to(id, vec![place_only(place)]),
             None => self.reply(id, Reply::new(404, Cause::Refused)),
         }

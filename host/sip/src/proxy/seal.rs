@@ -22,7 +22,7 @@ use crate::{
     header::NameAddr,
     message::{HeaderName, Message, MessageError},
     token::{End, Token},
-    uri::SipUri,
+    uri::{Scheme, SipUri},
 };
 
 /// What an IPv4 packet has room for beside its own header and UDP's.
@@ -41,6 +41,9 @@ impl Proxy {
         let Some(tx) = self.servers.get(&branch.tx) else {
             return Ok(());
         };
+        if is_sips(tx, branch) && !branch.candidate.place.transport.is_secure() {
+            return Err(Failure::own(480, Cause::Unreachable, "sips needs TLS"));
+        }
         let mut request = (*branch.request).clone();
         let record_route = self.record_route(tx, branch);
         let aliases = self.announce(&mut request, tx, &branch.candidate.place);
@@ -74,7 +77,19 @@ impl Proxy {
         request.prepend(HeaderName::Via, via).map_err(too_large)?;
         branch.request = Arc::new(request);
         branch.bytes = branch.request.to_bytes();
-        self.fit(id)
+        self.fit(id)?;
+        self.choose_lane(id);
+        Ok(())
+    }
+
+    fn choose_lane(&mut self, id: BranchId) {
+        let Some(branch) = self.branches.get(&id) else {
+            return;
+        };
+        let to = self.lane(&branch.candidate.place, &branch.request);
+        if let Some(branch) = self.branches.get_mut(&id) {
+            branch.candidate.place.to = to;
+        }
     }
 
     /// Our Record-Route, if the request makes a dialog: one value if both ends reach us at the same listener, else two (RFC 5658),
@@ -94,17 +109,21 @@ impl Proxy {
         let bytes = |text: Option<&'_ str>| text.unwrap_or_default().as_bytes().to_vec();
         let (keys, tags) = (&self.config.keys, self.names.tags());
         let token = token.seal(keys, tags, &bytes(call_id), &bytes(from_tag));
+        let scheme = next_scheme(&branch.request);
         let (here, there) = (tx.flow.listener, branch.candidate.place.listener);
         let mut routes = Vec::with_capacity(2);
-        routes.extend(self.names.record_route(here, &token));
+        routes.extend(self.names.record_route(scheme, here, &token));
         if here != there {
-            routes.extend(self.names.record_route(there, &token));
+            routes.extend(self.names.record_route(scheme, there, &token));
         }
         routes
     }
 
     /// Where the caller is reached later: its session, or the address that its responses go to.
     fn caller_end(&self, tx: &ServerTx) -> End {
+        if let Some(end) = self.member_end(&tx.flow) {
+            return end;
+        }
         let end = End::of_flow(
             &tx.flow,
             session_of(&self.names, &tx.request, HeaderName::From),
@@ -213,6 +232,30 @@ impl Proxy {
                 Ok(())
             }
         }
+    }
+}
+
+/// Was it called, or is it sent on, with a `sips:` URI? Then every hop is inside TLS (RFC 3261 §16.6 item 7, §26.2.2), also that to a
+/// contact that says `sip:`.
+fn is_sips(tx: &ServerTx, branch: &Branch) -> bool {
+    let has_sips = |request: &Message| {
+        let uri = request.request_uri().and_then(SipUri::from_text);
+        uri.is_some_and(|uri| uri.scheme == Scheme::Sips)
+    };
+    has_sips(&branch.request) || (tx.dialog.is_none() && has_sips(&tx.request))
+}
+
+/// Of our Record-Route: `sips:` where the Request-URI or the next Route is (RFC 3261 §16.6 item 4).
+pub(super) fn next_scheme(request: &Message) -> Scheme {
+    let route = request
+        .values(HeaderName::Route)
+        .next()
+        .and_then(|route| NameAddr::parse(route).ok());
+    let uris = [request.request_uri(), route.map(|route| route.uri)];
+    let is_sips = |uri: &str| SipUri::from_text(uri).is_some_and(|uri| uri.scheme == Scheme::Sips);
+    match uris.into_iter().flatten().any(is_sips) {
+        true => Scheme::Sips,
+        false => Scheme::Sip,
     }
 }
 

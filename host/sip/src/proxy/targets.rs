@@ -88,7 +88,7 @@ impl Proxy {
             return at_text(next_hop);
         }
         match &target.kind {
-            TargetKind::Upstream(upstream) => at(Place::at_upstream(&self.config, *upstream, turn)),
+            TargetKind::Upstream(upstream) => at(self.place_at_upstream(*upstream, turn)),
             TargetKind::Registered(uri) => self
                 .aor_of(uri)
                 .map_or(Resolved::Nowhere, Resolved::Registered),

@@ -53,13 +53,24 @@ impl Proxy {
                     .get(&id)
                     .is_some_and(|branch| branch.is_calling())
                 {
-                    self.give_up(id, "no response in time");
+                    self.on_no_first_response(id);
                 }
             }
             Timeout::NoAnswer(id, launched) => self.on_no_answer(id, launched),
             Timeout::C(id) => self.on_timer_c(id),
             Timeout::CallIdle(key) => self.on_call_idle(key),
         }
+    }
+
+    fn on_no_first_response(&mut self, id: BranchId) {
+        let peer = self
+            .branches
+            .get(&id)
+            .and_then(|branch| branch.candidate.place.peer());
+        if let Some(peer) = peer {
+            self.pass_over(peer);
+        }
+        self.give_up(id, "no response in time");
     }
 
     fn on_no_answer(&mut self, id: TxId, launched: u32) {

@@ -69,6 +69,66 @@ fn oversize_tries_tcp_then_udp() {
     );
 }
 
+/// RFC 3261 §26.2.2: the PBX is reached over UDP.
+#[test]
+fn sips_is_not_sent_in_the_clear() {
+    check(
+        r#"show ended
+         registered alice
+         alice INVITE sips:100@pbx.example.net"#,
+        expect![[r#"
+            0ms alice → proxy INVITE sips:100@pbx.example.net
+            10ms proxy → alice 480 INVITE
+            10ms ended INVITE 480 Unreachable
+            20ms alice → proxy ACK sips:100@pbx.example.net
+        "#]],
+    );
+}
+
+/// RFC 3263 §4.3: tried after the other one for half a minute.
+#[test]
+fn a_member_that_does_not_answer_is_passed_over_for_a_while() {
+    check_with(
+        |config| {
+            let other = config.upstreams[1].members[0];
+            config.upstreams[0].members.push(other);
+            config.timers.first_response = Some(std::time::Duration::from_secs(2));
+        },
+        r#"registered alice
+         alice MESSAGE sip:100@pbx.example.net
+         advance 3s
+         pbx 200
+         alice MESSAGE sip:101@pbx.example.net
+         pbx 200
+         alice MESSAGE sip:102@pbx.example.net
+         pbx 200
+         alice MESSAGE sip:103@pbx.example.net
+         pbx 200"#,
+        expect![[r#"
+            0ms alice → proxy MESSAGE sip:100@pbx.example.net
+            10ms proxy → carrier MESSAGE sip:100@pbx.example.net
+            510ms proxy → carrier MESSAGE sip:100@pbx.example.net
+            1510ms proxy → carrier MESSAGE sip:100@pbx.example.net
+            2010ms proxy → pbx MESSAGE sip:100@pbx.example.net
+            2510ms proxy → pbx MESSAGE sip:100@pbx.example.net
+            3020ms pbx → proxy 200 MESSAGE
+            3030ms proxy → alice 200 MESSAGE
+            3040ms alice → proxy MESSAGE sip:101@pbx.example.net
+            3050ms proxy → pbx MESSAGE sip:101@pbx.example.net
+            3060ms pbx → proxy 200 MESSAGE
+            3070ms proxy → alice 200 MESSAGE
+            3080ms alice → proxy MESSAGE sip:102@pbx.example.net
+            3090ms proxy → pbx MESSAGE sip:102@pbx.example.net
+            3100ms pbx → proxy 200 MESSAGE
+            3110ms proxy → alice 200 MESSAGE
+            3120ms alice → proxy MESSAGE sip:103@pbx.example.net
+            3130ms proxy → pbx MESSAGE sip:103@pbx.example.net
+            3140ms pbx → proxy 200 MESSAGE
+            3150ms proxy → alice 200 MESSAGE
+        "#]],
+    );
+}
+
 #[test]
 fn oversize_is_left_to_ip_by_default() {
     check(

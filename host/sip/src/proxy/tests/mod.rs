@@ -10,6 +10,7 @@ mod refuse;
 mod register;
 mod relayed;
 mod rewrite;
+mod upstreams;
 
 use std::{
     collections::BTreeMap,
@@ -140,6 +141,8 @@ pub(super) struct Net {
     bindings: BTreeMap<Aor, Vec<Binding>>,
     /// What was sent and not yet taken.
     sent: Vec<(Peer, Message)>,
+    /// Where everything went that was ever sent.
+    pub(super) went: Vec<Destination>,
     /// Sent, but not to be read: only where a peer broke what we hand on untouched, such as the Via below ours.
     pub(super) unreadable: usize,
     pub(super) ended: Vec<Ended>,
@@ -164,6 +167,7 @@ pub(super) fn net_with(config: ProxyConfig) -> Net {
         hooks: Hooks::default(),
         bindings: BTreeMap::new(),
         sent: Vec::new(),
+        went: Vec::new(),
         unreadable: 0,
         ended: Vec::new(),
         dropped: Vec::new(),
@@ -283,7 +287,10 @@ impl Net {
         while let Some(output) = self.proxy.poll_output() {
             match output {
                 Output::Send { to, bytes } => match Message::parse(bytes, &Limits::WIDEST) {
-                    Ok(message) => self.sent.push((Peer::at(to), message)),
+                    Ok(message) => {
+                        self.went.push(to);
+                        self.sent.push((Peer::at(to), message));
+                    }
                     Err(_) => self.unreadable += 1,
                 },
                 Output::Ask(ask) => self.asks.push(*ask),

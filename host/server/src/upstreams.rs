@@ -1,0 +1,274 @@
+//! Where the members of the upstreams are now, and whose an address is. Names may lead elsewhere tomorrow: what they led to before is
+//! remembered for a while, since dialogs go on there. Shared by all workers; never on the way of a message.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use hookswitch_sip::{
+    flow::{FlowId, ListenerId, Transport, UpstreamId},
+    proxy::config::Member,
+};
+
+use crate::config;
+
+/// Addresses that an upstream had before and may still use.
+const FORMER_MEMBERS_MAX: usize = 64;
+
+/// A member, and the name that led to it, which its certificate must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    pub(crate) member: Member,
+    pub(crate) name: Option<Box<str>>,
+}
+
+/// All upstreams.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    upstreams: RwLock<Vec<Entry>>,
+    /// Connections with upstreams, whoever opened them.
+    connections: RwLock<Vec<(UpstreamId, IpAddr, FlowId)>>,
+    /// Grows with each change.
+    version: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    config: config::Upstream,
+    members: Vec<Located>,
+    /// The latest last.
+    former: Vec<Located>,
+}
+
+impl Directory {
+    pub(crate) fn new(upstreams: &[config::Upstream]) -> Self {
+        let entry = |upstream: &config::Upstream| Entry {
+            config: upstream.clone(),
+            members: located(&upstream.members),
+            former: Vec::new(),
+        };
+        Self {
+            upstreams: RwLock::new(upstreams.iter().map(entry).collect()),
+            connections: RwLock::default(),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    /// Changes when anything does.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// As the proxy wants them.
+    pub(crate) fn members(&self, id: UpstreamId) -> Vec<Member> {
+        self.read(|upstreams| {
+            let entry = upstreams.get(usize::from(id.0));
+            let members = entry.into_iter().flat_map(|entry| &entry.members);
+            members.map(|located| located.member).collect()
+        })
+    }
+
+    /// Replaces the members of an upstream. Says whether that changed anything.
+    pub(crate) fn update(&self, id: UpstreamId, members: Vec<Located>) -> bool {
+        let mut upstreams = self
+            .upstreams
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = upstreams.get_mut(usize::from(id.0)) else {
+            return false;
+        };
+        if entry.members == members {
+            return false;
+        }
+        let before = std::mem::replace(&mut entry.members, members);
+        entry.former.retain(|former| !before.contains(former));
+        entry.former.extend(before);
+        let surplus = entry.former.len().saturating_sub(FORMER_MEMBERS_MAX);
+        entry.former.drain(..surplus);
+        self.version.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// The upstream that has a member there, or had one; else one that has a member on that machine.
+    pub(crate) fn upstream_at(&self, peer: SocketAddr) -> Option<UpstreamId> {
+        self.position(|entry| entry.all().any(|at| at == peer))
+            .or_else(|| self.position(|entry| entry.all().any(|at| at.ip() == peer.ip())))
+    }
+
+    /// The upstream that sends from this address to this listener: its own, or one by which an address is harder to forge.
+    pub(crate) fn upstream_from(
+        &self,
+        peer: IpAddr,
+        listener: ListenerId,
+        transport: Transport,
+    ) -> Option<UpstreamId> {
+        let is_its_own = |entry: &Entry| entry.config.listener == usize::from(listener.0);
+        self.position(|entry| is_its_own(entry) && entry.is_from(peer))
+            .or_else(|| {
+                self.position(|entry| {
+                    let own = entry.config.transport.kind();
+                    hardness(transport) > hardness(own) && entry.is_from(peer)
+                })
+            })
+    }
+
+    /// A connection with a member is up.
+    pub(crate) fn connected(&self, id: UpstreamId, peer: IpAddr, flow: FlowId) {
+        let mut connections = self
+            .connections
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        connections.push((id, peer, flow));
+    }
+
+    /// It is no more.
+    pub(crate) fn disconnected(&self, flow: FlowId) {
+        let mut connections = self
+            .connections
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        connections.retain(|(_, _, other)| *other != flow);
+    }
+
+    /// The oldest with that machine of the upstream.
+    pub(crate) fn connection_of(&self, id: UpstreamId, peer: IpAddr) -> Option<FlowId> {
+        let connections = self
+            .connections
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_with = |(of, ip, _): &&(UpstreamId, IpAddr, FlowId)| (*of, *ip) == (id, peer);
+        connections.iter().find(is_with).map(|(_, _, flow)| *flow)
+    }
+
+    /// The name that led to this member.
+    pub(crate) fn name_of(&self, id: UpstreamId, peer: SocketAddr) -> Option<Box<str>> {
+        self.read(|upstreams| {
+            let entry = upstreams.get(usize::from(id.0))?;
+            let mut all = entry.members.iter().chain(&entry.former);
+            all.find(|located| located.member.address == peer)?
+                .name
+                .clone()
+        })
+    }
+
+    fn position(&self, fits: impl Fn(&Entry) -> bool) -> Option<UpstreamId> {
+        let found = self.read(|upstreams| upstreams.iter().position(fits))?;
+        u16::try_from(found).ok().map(UpstreamId)
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
+        look(
+            &self
+                .upstreams
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+}
+
+impl Entry {
+    fn all(&self) -> impl Iterator<Item = SocketAddr> {
+        let all = self.members.iter().chain(&self.former);
+        all.map(|located| located.member.address)
+    }
+
+    fn is_from(&self, peer: IpAddr) -> bool {
+        match &self.config.sources {
+            Some(sources) => sources.iter().any(|range| range.contains(peer)),
+            None => self.all().any(|member| member.ip() == peer),
+        }
+    }
+}
+
+/// Those members whose address is in the configuration.
+fn located(members: &[config::MemberAt]) -> Vec<Located> {
+    let addresses = members.iter().filter_map(config::MemberAt::address);
+    let located = addresses.map(|address| Located {
+        member: address.into(),
+        name: None,
+    });
+    located.collect()
+}
+
+/// How hard it is to send from the address of somebody else.
+fn hardness(transport: Transport) -> u8 {
+    match transport {
+        Transport::Udp => 0,
+        Transport::Tcp => 1,
+        Transport::Tls => 2,
+        // Browsers come by these, never upstreams.
+        Transport::Ws | Transport::Wss => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn directory() -> Directory {
+        let text = r#"
+            [[listener]]
+            name = "udp"
+            transport = "udp"
+            address = "0.0.0.0:5060"
+            [[listener]]
+            name = "tls"
+            transport = "tls"
+            address = "0.0.0.0:5061"
+            [[upstream]]
+            name = "plain"
+            members = ["192.0.2.1:5060"]
+            [[upstream]]
+            name = "secure"
+            transport = "tls"
+            members = ["192.0.2.2:5061"]
+            sources = ["192.0.2.0/28"]
+            "#;
+        let config = Config::parse(text, std::path::Path::new(".")).unwrap();
+        Directory::new(&config.upstreams)
+    }
+
+    fn located(address: &str) -> Located {
+        Located {
+            member: Member::from(address.parse::<SocketAddr>().unwrap()),
+            name: Some("pbx.example".into()),
+        }
+    }
+
+    #[test]
+    fn an_address_counts_where_it_is_at_least_as_hard_to_forge() {
+        let directory = directory();
+        let from = |ip: &str, listener, transport| {
+            directory.upstream_from(ip.parse().unwrap(), ListenerId(listener), transport)
+        };
+        assert_eq!(from("192.0.2.1", 0, Transport::Udp), Some(UpstreamId(0)));
+        assert_eq!(from("192.0.2.2", 0, Transport::Udp), None);
+        assert_eq!(from("192.0.2.9", 1, Transport::Tls), Some(UpstreamId(1)));
+        assert_eq!(from("192.0.2.2", 7, Transport::Tcp), None);
+        assert_eq!(from("192.0.2.1", 7, Transport::Tcp), Some(UpstreamId(0)));
+        assert_eq!(from("192.0.2.1", 7, Transport::Wss), None);
+    }
+
+    #[test]
+    fn what_a_name_led_to_is_remembered_for_a_while() {
+        let directory = directory();
+        let (id, old): (_, SocketAddr) = (UpstreamId(0), "192.0.2.1:5060".parse().unwrap());
+        let new = located("198.51.100.1:5060");
+        assert!(directory.update(id, vec![new.clone()]));
+        assert!(!directory.update(id, vec![new.clone()]));
+        assert_eq!((directory.version(), directory.members(id).len()), (1, 1));
+        assert_eq!(directory.upstream_at(old), Some(id));
+        assert_eq!(directory.upstream_at(new.member.address), Some(id));
+        let name = directory.name_of(id, new.member.address);
+        assert_eq!(name.as_deref(), Some("pbx.example"));
+        for last in 0..=FORMER_MEMBERS_MAX {
+            directory.update(id, vec![located(&format!("203.0.113.{last}:5060"))]);
+        }
+        assert_eq!(directory.upstream_at(old), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! Upstreams by connections, members that do not answer, and `sips:`.
+
+use super::*;
+use crate::proxy::config::MemberHealth;
+
+const ALICE: Peer = Peer::Web(1);
+
+/// Two members, reached over `transport` from a listener for it.
+fn net_over(transport: Transport) -> Net {
+    let mut config = config();
+    config.listeners.push(ListenerConfig {
+        name: "stream".to_owned(),
+        transport,
+        host: "192.0.2.1".to_owned(),
+        port: 5060,
+    });
+    let members = [PBX, PBX2].map(|member| member.parse().unwrap());
+    config.upstreams = vec![UpstreamConfig {
+        transport,
+        ..UpstreamConfig::new("pbx", ListenerId(2), members.into())
+    }];
+    net_with(config)
+}
+
+impl Net {
+    /// What comes of it first, and where that goes.
+    fn first_of(&mut self, flow: Arc<Flow>, message: Message) -> (Destination, Message) {
+        let policies = Policies {
+            hooks: self.hooks,
+            generation: Arc::new(()),
+        };
+        self.first_after(Input::Received {
+            flow,
+            message,
+            policies,
+        })
+    }
+
+    fn first_after(&mut self, input: Input) -> (Destination, Message) {
+        self.sent.clear();
+        let before = self.went.len();
+        self.input(input);
+        (self.went[before], self.next().1)
+    }
+}
+
+fn options(branch: &str) -> Message {
+    request(ALICE, "OPTIONS", "sip:100@pbx.test.org", branch, "", "")
+}
+
+fn peer_of(to: Destination) -> String {
+    to.peer().unwrap().to_string()
+}
+
+#[test]
+fn a_connection_that_fails_is_followed_by_the_next_member() {
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let mut net = net_over(transport);
+        let (first, sent) = net.first_of(ALICE.flow(), options("o"));
+        let via = if transport == Transport::Tls {
+            "TLS"
+        } else {
+            "TCP"
+        };
+        assert!(
+            field(&sent, HeaderName::Via).starts_with(&format!("SIP/2.0/{via} 192.0.2.1:5060;"))
+        );
+        assert!(matches!(first, Destination::Connect { transport: over, .. } if over == transport));
+        let (second, sent) = net.first_after(Input::SendFailed { to: first });
+        assert_ne!(first.peer(), second.peer());
+        net.receive(Peer::Pbx, response(&sent, 200, "p", "", ""));
+        assert_eq!(net.ladder(), "Web(1) ← 200 OPTIONS\n");
+        net.assert_empty();
+    }
+}
+
+#[test]
+fn calls_are_spread_over_connections_and_each_stays_on_its_own() {
+    let mut config = net_over(Transport::Tcp).proxy.config.clone();
+    config.upstreams[0].connections_max = 4;
+    config.upstreams[0].members.truncate(1);
+    let mut net = net_with(config);
+    let mut lanes = std::collections::BTreeSet::new();
+    for number in 0..40 {
+        let call = |method: &str| {
+            let fields = format!(
+                "From: <sip:a@test>;tag=a\nTo: <sip:b@test>\nCall-ID: {number}\nCSeq: 1 {method}\n"
+            );
+            let via = "Via: SIP/2.0/WSS x.invalid;branch=z9hG4bK";
+            parse(&format!(
+                "{method} sip:1@h SIP/2.0\n{via}{number}\nMax-Forwards: 70\n{fields}Content-Length: 0\n\n"
+            ))
+        };
+        let (invited, invite) = net.first_of(ALICE.flow(), call("INVITE"));
+        net.receive(Peer::Pbx, response(&invite, 180, "p", "", ""));
+        net.receive(ALICE, call("CANCEL"));
+        assert_eq!(
+            net.went.last(),
+            Some(&invited),
+            "CANCEL goes after its INVITE"
+        );
+        net.receive(Peer::Pbx, response(&invite, 487, "p", "", ""));
+        lanes.insert(invited);
+    }
+    assert_eq!(lanes.len(), 4);
+}
+
+#[test]
+fn a_silent_member_is_passed_over_for_a_time() {
+    let mut config = config();
+    config.upstreams[0].members.push(PBX2.parse().unwrap());
+    let mut net = net_with(config);
+    let member = PBX.parse().unwrap();
+    let firsts = |net: &mut Net, from: u32| {
+        let firsts = (from..from + 16).map(|number| {
+            let (to, sent) = net.first_of(ALICE.flow(), options(&format!("m{number}")));
+            net.receive(Peer::Pbx, response(&sent, 200, "p", "", ""));
+            peer_of(to)
+        });
+        firsts.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(firsts(&mut net, 0), 2);
+    net.input(Input::Member {
+        member,
+        health: MemberHealth::Silent,
+    });
+    assert_eq!(firsts(&mut net, 16), 1);
+    net.pass_ms(30_000);
+    assert_eq!(firsts(&mut net, 32), 2);
+    // It did not answer a request, and then another one.
+    let is_silent = |number: u32| {
+        let (to, sent) = net.first_of(ALICE.flow(), options(&format!("s{number}")));
+        if peer_of(to) != PBX {
+            net.receive(Peer::Pbx2, response(&sent, 200, "p", "", ""));
+        }
+        peer_of(to) == PBX
+    };
+    assert!((0..64).any(is_silent));
+    net.pass_ms(33_000);
+    assert_eq!(firsts(&mut net, 48), 1);
+    net.input(Input::Member {
+        member,
+        health: MemberHealth::Answers,
+    });
+    assert_eq!(firsts(&mut net, 64), 2);
+}
+
+#[test]
+fn sips_goes_by_tls_or_not_at_all() {
+    let call = || request(ALICE, "INVITE", "sips:100@pbx.test.org", "s", "", "");
+    let mut clear = net_over(Transport::Tcp);
+    clear.receive(ALICE, call());
+    assert_eq!(clear.ladder(), "Web(1) ← 480 INVITE\n");
+    let mut secure = net_over(Transport::Tls);
+    let (to, sent) = secure.first_of(ALICE.flow(), call());
+    assert!(matches!(
+        to,
+        Destination::Connect {
+            transport: Transport::Tls,
+            ..
+        }
+    ));
+    let routes: Vec<_> = sent.values(HeaderName::RecordRoute).map(text).collect();
+    assert!(
+        routes.iter().all(|route| route.starts_with("<sips:")),
+        "{routes:?}"
+    );
+    assert_eq!(routes.len(), 2);
+}
+
+#[test]
+fn a_route_says_by_its_scheme_and_port_how_it_is_followed() {
+    let follow = |route: &str, net: &mut Net| {
+        let flow = Arc::new(Flow {
+            side: Side::Upstream(UpstreamId(0)),
+            ..(*Peer::Pbx.flow()).clone()
+        });
+        let message = request(
+            Peer::Pbx,
+            "OPTIONS",
+            "sip:x@elsewhere.org",
+            "r",
+            &format!("Route: <{route};lr>\n"),
+            "",
+        );
+        net.first_of(flow, message)
+    };
+    for (route, expected) in [
+        ("sips:198.51.100.9", "198.51.100.9:5061"),
+        ("sip:198.51.100.9;transport=tls", "198.51.100.9:5061"),
+        ("sips:198.51.100.9:7000;transport=tcp", "198.51.100.9:7000"),
+    ] {
+        let (to, _) = follow(route, &mut net_over(Transport::Tls));
+        assert!(matches!(
+            to,
+            Destination::Connect {
+                transport: Transport::Tls,
+                ..
+            }
+        ));
+        assert_eq!(peer_of(to), expected);
+    }
+    let (_, refused) = follow(
+        "sips:198.51.100.9;transport=udp",
+        &mut net_over(Transport::Tls),
+    );
+    assert_eq!(refused.status(), Some(480));
+}
+
+#[test]
+fn an_upstream_is_reached_at_its_member_whatever_connection_it_opened() {
+    let mut net = net_over(Transport::Tcp);
+    net.register(ALICE, "alice", "r", "<sip:alice@x.invalid;transport=ws>");
+    let connected = Arc::new(Flow {
+        id: FlowId::Connection {
+            worker: WorkerId(0),
+            serial: 77,
+        },
+        transport: Transport::Tcp,
+        listener: ListenerId(2),
+        peer: "192.0.2.11:43210".parse().unwrap(),
+        side: Side::Upstream(UpstreamId(0)),
+        attachment: Attachment::default(),
+    });
+    let invite = parse(
+        "INVITE sip:alice@test SIP/2.0\nVia: SIP/2.0/TCP 192.0.2.11:5062;branch=z9hG4bKi\nMax-Forwards: 70\nFrom: <sip:p@pbx>;tag=a\n\
+         To: <sip:alice@test>\nCall-ID: c\nCSeq: 1 INVITE\nContact: <sip:p@192.0.2.11>\nContent-Length: 0\n\n",
+    );
+    let (_, sent) = net.first_of(Arc::clone(&connected), invite);
+    // It closes the connection while alice's phone rings: it is answered where its Via says that it listens.
+    net.input(Input::FlowClosed { flow: connected.id });
+    assert!(net.ended.is_empty(), "{:?}", net.ended);
+    net.sent.clear();
+    let accepted = response(&sent, 200, "b", "Contact: <sip:alice@x.invalid>\n", "");
+    let (to, _) = net.first_of(ALICE.flow(), accepted.clone());
+    assert_eq!(peer_of(to), "192.0.2.11:5062");
+    // And later it is called where its member is.
+    let bye = parse(&format!(
+        "BYE sip:p@192.0.2.11 SIP/2.0\nVia: SIP/2.0/WSS x.invalid;branch=z9hG4bKb\nMax-Forwards: 70\n{}From: <sip:alice@test>;tag=b\n\
+         To: <sip:p@pbx>;tag=a\nCall-ID: c\nCSeq: 1 BYE\nContent-Length: 0\n\n",
+        routes(&sent)
+    ));
+    let (to, _) = net.first_of(ALICE.flow(), bye);
+    assert_eq!(peer_of(to), PBX2);
+    assert!(matches!(
+        to,
+        Destination::Connect {
+            transport: Transport::Tcp,
+            ..
+        }
+    ));
+}
