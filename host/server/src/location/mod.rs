@@ -61,6 +61,11 @@ impl Locations {
     pub(crate) fn on_disk(registrations_max: usize, disk: Disk, restored: Restored) -> Self {
         let mut locations = Self::new(registrations_max);
         for (aor, bindings) in restored {
+            if bindings.is_empty() {
+                // Over while nobody ran: the file forgets it, too.
+                disk.note(&aor, &[]);
+                continue;
+            }
             let mut shard = lock(locations.shard(&locations.bindings, &aor));
             locations.changed(&aor, &[], &bindings);
             shard.insert(aor, bindings);
@@ -351,6 +356,31 @@ mod tests {
         // The old connection's end comes late: it is not this one's.
         locations.flow_closed(flow(1).id);
         assert_eq!(session(&locations, now), Some(flow(2).id));
+    }
+
+    #[test]
+    fn what_was_over_before_a_restart_is_forgotten_by_memory_and_disk() {
+        let folder = std::env::temp_dir().join(format!("hookswitch-over-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("registrations.redb");
+        let open = || Disk::open(&file, Vec::new(), &|_, _| None).unwrap();
+        let (disk, restored) = open();
+        let locations = Locations::on_disk(10, disk, restored);
+        register(&locations, 1, 1, 0, Instant::now());
+        register_as(&locations, "bob", SessionKey(8), 1, 1, 1, Instant::now());
+        locations.close();
+        drop(locations);
+        std::thread::sleep(Duration::from_millis(1_100));
+        let (disk, restored) = open();
+        assert_eq!(restored.len(), 1, "{restored:?}");
+        let locations = Locations::on_disk(10, disk, restored);
+        assert!(is_empty(&locations));
+        locations.close();
+        drop(locations);
+        let (disk, restored) = open();
+        disk.close();
+        assert!(restored.is_empty(), "{restored:?}");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
