@@ -107,8 +107,9 @@ async fn requests(options: &Options, kind: Kind, from: From) -> Result<Value> {
 async fn idle(options: &Options) -> Result<Value> {
     let pid = options.pid()?.context("idle needs --pid")?;
     let (door, count) = (options.door()?, options.number("browsers")?.unwrap_or(200));
-    // What the first connection brings to life is not what a connection costs.
-    let first = open_all(&door, 16).await?;
+    // What the first connection brings to life is not what a connection costs, and memory that the start left behind would make it
+    // cheaper than it is: these use both up.
+    let first = open_all(&door, count * 2).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = process::memory(pid)?;
     let sockets = open_all(&door, count).await?;
