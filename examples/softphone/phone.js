@@ -2,23 +2,14 @@
 // `window.phone` does everything that the buttons do, and is what the end-to-end tests drive.
 
 import { Inviter, Messager, Registerer, RegistererState, SessionState, UserAgent, Web } from "sip.js";
+import { account, addressOf, credentials, domain, kept, password, sendsTone, server, toneHz } from "./account.js";
+import { heard, listen, tone } from "./sound.js";
 
 const LOG_ENTRIES_MAX = 200;
 const ICE_GATHERING_MS_MAX = 500;
+const RECONNECT_MS = 500;
 
-// #alice, or #alice&domain=example.org&server=wss://host/path&tone=440
-const [user, ...options] = location.hash.slice(1).split("&");
-const setting = new URLSearchParams(options.join("&"));
-const account = user || "alice";
-const domain = setting.get("domain") ?? "hookswitch.local";
-const server = setting.get("server") ?? `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/`;
-const toneHz = Number(setting.get("tone") ?? (account === "alice" ? 440 : 660));
-
-// ---- sound ------------------------------------------------------------------------------------------------------------------
-
-const audio = new AudioContext();
-let sendTone = setting.has("tone");
-let analyser = null;
+let sendTone = sendsTone;
 
 /** What this side sends: the microphone, or a sine where there is none or a test wants to know what it hears. */
 async function outgoing(constraints) {
@@ -29,33 +20,12 @@ async function outgoing(constraints) {
       note(`no microphone (${error.message}): sending a tone of ${toneHz} Hz`);
     }
   }
-  await audio.resume();
-  const oscillator = new OscillatorNode(audio, { frequency: toneHz });
-  const volume = new GainNode(audio, { gain: 0.3 });
-  const destination = new MediaStreamAudioDestinationNode(audio);
-  oscillator.connect(volume).connect(destination);
-  oscillator.start();
-  return destination.stream;
-}
-
-function listen(stream) {
-  element("remote").srcObject = stream;
-  analyser = new AnalyserNode(audio, { fftSize: 4096 });
-  new MediaStreamAudioSourceNode(audio, { mediaStream: stream }).connect(analyser);
-  audio.resume();
-}
-
-/** The loudest frequency in what is received, and how loud it is from 0 to 1. */
-function heard() {
-  if (!analyser) return { hz: 0, level: 0 };
-  const bins = new Uint8Array(analyser.frequencyBinCount);
-  analyser.getByteFrequencyData(bins);
-  const loudest = bins.reduce((best, value, index) => (value > bins[best] ? index : best), 0);
-  return { hz: Math.round((loudest * audio.sampleRate) / analyser.fftSize), level: bins[loudest] / 255 };
+  return tone(toneHz);
 }
 
 // ---- SIP --------------------------------------------------------------------------------------------------------------------
 
+const sessionDescriptionHandlerOptions = { constraints: { audio: true } };
 /** `state`: none, calling, ringing (it is us who are called), talking. `ended`: how the last call came to its end. */
 const call = { state: "none", peer: "", held: false, heldByPeer: false, muted: false, ended: "" };
 const messages = [];
@@ -65,6 +35,10 @@ let session = null;
 const userAgent = new UserAgent({
   uri: UserAgent.makeURI(`sip:${account}@${domain}`),
   displayName: account,
+  authorizationUsername: account,
+  authorizationPassword: password,
+  contactName: kept("contact"),
+  viaHost: `${kept("host")}.invalid`,
   transportOptions: { server, connectionTimeout: 10, keepAliveInterval: 30 },
   logBuiltinEnabled: false,
   sessionDescriptionHandlerFactory: Web.defaultSessionDescriptionHandlerFactory(outgoing),
@@ -72,10 +46,10 @@ const userAgent = new UserAgent({
     iceGatheringTimeout: ICE_GATHERING_MS_MAX,
     peerConnectionConfiguration: { iceServers: [] },
   },
-  delegate: { onInvite, onMessage, onDisconnect: (error) => note(`disconnected${error ? `: ${error.message}` : ""}`) },
+  delegate: { onInvite, onMessage, onDisconnect },
 });
 record(userAgent.transport);
-const registerer = new Registerer(userAgent, { expires: 300 });
+const registerer = new Registerer(userAgent, { expires: 300, extraHeaders: credentials });
 registerer.stateChange.addListener(draw);
 
 /** Every message that passes the transport goes to the log first. */
@@ -84,6 +58,20 @@ function record(transport) {
   const send = transport.send.bind(transport);
   transport.onMessage = (text) => (note(text, "received"), onMessage(text));
   transport.send = (text) => (note(text, "sent"), send(text));
+}
+
+/** A connection that was lost is opened again, for as long as it takes. */
+async function onDisconnect(error) {
+  note(`disconnected${error ? `: ${error.message}` : ""}`);
+  draw();
+  if (!error) return;
+  do await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+  while (!await userAgent.reconnect().then(() => true, () => false));
+  await register().catch((failure) => note(`not registered: ${failure.message}`));
+}
+
+function isRegistered() {
+  return userAgent.isConnected() && registerer.state === RegistererState.Registered;
 }
 
 async function register() {
@@ -100,16 +88,18 @@ async function unregister() {
   await userAgent.stop();
 }
 
-/** A user of our domain, a number, or a whole SIP URI. */
 function uriOf(target) {
-  const uri = UserAgent.makeURI(/^[a-z]+:/i.test(target) ? target : `sip:${target}@${domain}`);
+  const uri = UserAgent.makeURI(addressOf(target));
   if (!uri) throw new Error(`not an address: ${target}`);
   return uri;
 }
 
 async function dial(target) {
   if (session) throw new Error("there is a call already");
-  const inviter = new Inviter(userAgent, uriOf(target), { sessionDescriptionHandlerOptions: { constraints: { audio: true } } });
+  await invite(new Inviter(userAgent, uriOf(target), { extraHeaders: credentials, sessionDescriptionHandlerOptions }), target);
+}
+
+async function invite(inviter, target) {
   begin(inviter, "calling", target);
   const onReject = ({ message }) => (call.ended = `${message.statusCode} ${message.reasonPhrase}`);
   const onProgress = ({ message }) => (call.progress = message.statusCode, draw());
@@ -124,6 +114,13 @@ function onInvite(invitation) {
   begin(invitation, "ringing", invitation.remoteIdentity.uri.toString());
 }
 
+/** Somebody asks us to call somebody else in the place of this call (RFC 3515); that call is theirs to end. */
+async function onRefer(referral) {
+  await referral.accept();
+  const inviter = referral.makeInviter({ extraHeaders: credentials, sessionDescriptionHandlerOptions });
+  await invite(inviter, referral.referTo.uri.toString());
+}
+
 function begin(next, state, peer) {
   session = next;
   Object.assign(call, { state, peer, progress: 0, held: false, heldByPeer: false, muted: false, ended: "" });
@@ -134,15 +131,18 @@ function begin(next, state, peer) {
     },
     onBye: (bye) => (call.ended = "hung up by the other side", bye.accept()),
     onCancel: () => (call.ended = "cancelled by the other side"),
+    onRefer,
   };
   session.stateChange.addListener((now) => {
+    // One that was left for another, as the other side asked.
+    if (session !== next) return;
     if (now === SessionState.Established) {
       call.state = "talking";
       listen(session.sessionDescriptionHandler.remoteMediaStream);
     } else if (now === SessionState.Terminated) {
       Object.assign(call, { state: "none", ended: call.ended || "hung up here" });
-      session = analyser = null;
-      element("remote").srcObject = null;
+      session = null;
+      listen(null);
     }
     draw();
   });
@@ -150,7 +150,7 @@ function begin(next, state, peer) {
 }
 
 async function answer() {
-  await session.accept({ sessionDescriptionHandlerOptions: { constraints: { audio: true } } });
+  await session.accept({ sessionDescriptionHandlerOptions });
 }
 
 /** Ends the call in whichever way its state asks for: CANCEL, a 480, or BYE. */
@@ -170,6 +170,22 @@ async function hold(on) {
   passSound();
 }
 
+/** Asks the other side to call `target` instead of us; the call ends when it has. */
+async function refer(target) {
+  const referred = session;
+  await new Promise((resolve, reject) => {
+    const onNotify = (notification) => {
+      notification.accept();
+      const [, status] = notification.request.body.match(/^SIP\/2\.0 (\d{3})/) ?? [];
+      if (status >= 300) reject(new Error(`the transfer failed: ${status}`));
+      else if (status >= 200) resolve();
+    };
+    const onReject = ({ message }) => reject(new Error(`${message.statusCode} ${message.reasonPhrase}`));
+    referred.refer(uriOf(target), { onNotify, requestDelegate: { onReject } }).catch(reject);
+  });
+  if (referred.state === SessionState.Established) await referred.bye();
+}
+
 function mute(on) {
   call.muted = on;
   passSound();
@@ -184,7 +200,7 @@ function passSound() {
 async function message(target, text) {
   await new Promise((resolve, reject) => {
     const onReject = ({ message }) => reject(new Error(`${message.statusCode} ${message.reasonPhrase}`));
-    new Messager(userAgent, uriOf(target), text).message({ requestDelegate: { onAccept: resolve, onReject } });
+    new Messager(userAgent, uriOf(target), text, undefined, { extraHeaders: credentials }).message({ requestDelegate: { onAccept: resolve, onReject } });
   });
   messages.push({ from: account, text, headers: {} });
   draw();
@@ -232,7 +248,7 @@ function describe() {
 }
 
 function draw() {
-  const registered = registerer.state === RegistererState.Registered;
+  const registered = isRegistered();
   element("registration").textContent = registered ? "registered" : "offline";
   element("registration").classList.toggle("registered", registered);
   element("state").textContent = describe();
@@ -268,8 +284,8 @@ function hearing() {
 }
 
 window.phone = {
-  register, unregister, call: dial, answer, hangup, hold, mute, message, heard,
-  status: () => ({ account, registered: registerer.state === RegistererState.Registered, call: { ...call } }),
+  register, unregister, call: dial, answer, hangup, hold, mute, refer, message, heard,
+  status: () => ({ account, registered: isRegistered(), call: { ...call } }),
   messages: () => messages,
   log: () => log,
 };
