@@ -2,6 +2,7 @@
 //   {"op":"open","page":"alice","url":"https://…"}        → {"ok":null}
 //   {"op":"eval","page":"alice","script":"phone.status()"} → {"ok":{…}}, a promise awaited
 //   {"op":"wait","page":"alice","script":"…","ms":9000}    → {"ok":value} once the script's value is truthy
+//   {"op":"reload","page":"alice"}                         → {"ok":null}
 //   {"op":"close","page":"alice"}                          → {"ok":null}
 // Whatever fails is answered with {"error":"why"}. The end of the input ends Chromium.
 
@@ -39,6 +40,10 @@ const operations = {
   async wait({ page, script, ms }) {
     const handle = await pages.get(page).waitForFunction(script, undefined, { timeout: ms, polling: POLL_MS });
     return handle.jsonValue();
+  },
+  async reload({ page }) {
+    await pages.get(page).reload();
+    return null;
   },
   async close({ page }) {
     await pages.get(page).close();

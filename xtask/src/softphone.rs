@@ -1,4 +1,4 @@
-//! Builds the softphone's page: SIP.js from npm, as its lock file says, bundled into `examples/softphone/dist`.
+//! Builds the pages: SIP.js and JsSIP from npm, as their lock files say, bundled into `dist` beside what they are made of.
 
 use std::{
     fs,
@@ -11,19 +11,28 @@ use crate::shell::{command, root, run};
 
 /// Gives the folder of the page.
 pub(crate) fn build() -> Result<PathBuf> {
-    let folder = root().join("examples/softphone");
-    install(&folder)?;
+    bundle("softphone", &root().join("examples/softphone"))
+}
+
+/// The tests' own page with JsSIP, and what drives Chromium.
+pub(crate) fn build_tests() -> Result<PathBuf> {
+    bundle("page with JsSIP", &root().join("tests/e2e"))
+}
+
+/// What the folder's `package.json` calls its build; gives what that made.
+fn bundle(what: &str, folder: &Path) -> Result<PathBuf> {
+    install(folder)?;
     run(
-        "softphone",
+        what,
         command("npm")
             .args(["run", "--silent", "build"])
-            .current_dir(&folder),
+            .current_dir(folder),
     )?;
     Ok(folder.join("dist"))
 }
 
 /// The packages of a folder, exactly as its lock file names them. Those that are there already are left alone.
-pub(crate) fn install(folder: &Path) -> Result<()> {
+fn install(folder: &Path) -> Result<()> {
     let wanted = fs::read_to_string(folder.join("package-lock.json"))?;
     let stamp = folder.join("node_modules/.installed-lock.json");
     if fs::read_to_string(&stamp).is_ok_and(|present| present == wanted) {

@@ -27,10 +27,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     shell::only_flags(args, &["--yes", "-y"])?;
     install::ensure(&needs, Consent::of(args))?;
     let mut table = Table::default();
-    table.step("npm packages", || {
-        softphone::install(&root().join("tests/e2e"))
-    });
     table.step("softphone", || softphone::build().map(drop));
+    table.step("JsSIP's page", || softphone::build_tests().map(drop));
     table.step("policies", || plugins::build(Selection::All).map(drop));
     host_checks(&mut table);
     guest_checks(&mut table);

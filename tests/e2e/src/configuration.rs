@@ -47,16 +47,27 @@ pub(crate) fn write_configuration(folder: &Path, pbx: SocketAddr, rules: RulesAt
         "prefix-router.json",
         json!({"routes": [{"prefix": "9", "upstreams": ["pbx"], "strip": 1}]}).to_string(),
     );
-    let pages = made(here().join("../../examples/softphone/dist"));
+    copy_pages(&folder.join("pages"));
     let rules = match rules {
         RulesAt::File => "config_file = \"header-rules.json\"".to_owned(),
         RulesAt::MainFile => inline_rules("one"),
     };
-    write("hookswitch.toml", configuration(&pages, pbx, &rules));
+    write("hookswitch.toml", configuration(pbx, &rules));
 }
 
-fn configuration(pages: &Path, pbx: SocketAddr, rules: &str) -> String {
-    let pages = pages.display();
+/// The pages with SIP.js and with JsSIP, side by side.
+fn copy_pages(folder: &Path) {
+    fs::create_dir_all(folder).expect("a folder for the pages");
+    for pages in ["../../examples/softphone/dist", "dist"] {
+        for page in fs::read_dir(made(here().join(pages))).expect("a folder") {
+            let page = page.expect("a file").path();
+            let name = page.file_name().expect("a file has a name");
+            fs::copy(&page, folder.join(name)).expect("the page is copied");
+        }
+    }
+}
+
+fn configuration(pbx: SocketAddr, rules: &str) -> String {
     format!(
         r#"
 [server]
@@ -68,7 +79,7 @@ domains = ["{DOMAIN}"]
 name = "wss"
 transport = "wss"
 address = "127.0.0.1:0"
-pages = "{pages}"
+pages = "pages"
 
 [[listener]]
 name = "udp"

@@ -1,4 +1,4 @@
-//! Real peers around a real hookswitch, on loopback: Chromium with SIP.js, and SIPp. For tests alone: whatever goes wrong here panics,
+//! Real peers around a real hookswitch, on loopback: Chromium with SIP.js and JsSIP, and SIPp. For tests alone: whatever goes wrong here panics,
 //! and a test that panics prints the proxy's log and the ladder of what passed it.
 
 #![allow(clippy::panic, clippy::unwrap_used)]
@@ -7,12 +7,13 @@ pub mod browser;
 mod configuration;
 pub mod host;
 mod http;
+pub mod phone;
 pub mod scenario;
 pub mod sipp;
 mod world;
 
-pub use browser::Phone;
 pub use host::Host;
+pub use phone::{Library, Phone};
 pub use sipp::Sipp;
 pub use world::{DOMAIN, World};
 

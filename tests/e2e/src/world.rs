@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    Host, Phone, Sipp,
+    Host, Library, Phone, Sipp,
     browser::Browser,
     scenario::{Role, Step},
 };
@@ -34,9 +34,24 @@ impl World {
 
     /// A browser's page with this account registered, which sends this tone.
     #[must_use]
-    pub fn phone(&self, account: &str, tone_hz: u32) -> Phone<'_> {
+    pub fn phone(&self, library: Library, account: &str, tone_hz: u32) -> Phone<'_> {
         let browser = self.browser.as_ref().expect("started with the world");
-        Phone::open(browser, self.host.web, account, tone_hz)
+        Phone::open(
+            browser,
+            library,
+            self.host.web,
+            account,
+            &format!("&tone={tone_hz}"),
+        )
+    }
+
+    /// Alice's page with the first library, and Bob's with the second.
+    #[must_use]
+    pub fn phones(&self, libraries: [Library; 2]) -> [Phone<'_>; 2] {
+        [
+            self.phone(libraries[0], "alice", 440),
+            self.phone(libraries[1], "bob", 700),
+        ]
     }
 
     /// The PBX waits for one request and goes through these steps.

@@ -1,17 +1,25 @@
 //! From the PBX over UDP to a browser.
 
 use hookswitch_e2e::{
-    World,
+    Library, World,
     scenario::{
         Media::{SendOnly, SendRecv},
         Step::{Answer, Expect, ExpectStatus, Pause, Perhaps, Send, SendSdp, SendText},
     },
 };
 
-#[test]
-fn the_browser_hangs_up() {
-    let world = World::start("from_pbx_browser_hangs_up");
-    let alice = world.phone("alice", 440);
+with_either_library! {
+    the_browser_hangs_up,
+    the_pbx_hangs_up,
+    the_pbx_cancels,
+    the_browser_refuses,
+    the_pbx_holds_and_resumes,
+    a_message_reaches_the_browser,
+}
+
+fn the_browser_hangs_up(library: Library) {
+    let world = World::start(&format!("from_pbx_browser_hangs_up_{library:?}"));
+    let alice = world.phone(library, "alice", 440);
     let steps = [
         SendSdp("INVITE", SendRecv),
         Perhaps(100),
@@ -28,10 +36,9 @@ fn the_browser_hangs_up() {
     pbx.succeeds();
 }
 
-#[test]
-fn the_pbx_hangs_up() {
-    let world = World::start("from_pbx_pbx_hangs_up");
-    let alice = world.phone("alice", 440);
+fn the_pbx_hangs_up(library: Library) {
+    let world = World::start(&format!("from_pbx_pbx_hangs_up_{library:?}"));
+    let alice = world.phone(library, "alice", 440);
     let steps = [
         SendSdp("INVITE", SendRecv),
         Perhaps(100),
@@ -48,10 +55,9 @@ fn the_pbx_hangs_up() {
     pbx.succeeds();
 }
 
-#[test]
-fn the_pbx_cancels() {
-    let world = World::start("from_pbx_cancels");
-    let alice = world.phone("alice", 440);
+fn the_pbx_cancels(library: Library) {
+    let world = World::start(&format!("from_pbx_cancels_{library:?}"));
+    let alice = world.phone(library, "alice", 440);
     let steps = [
         SendSdp("INVITE", SendRecv),
         Perhaps(100),
@@ -66,10 +72,9 @@ fn the_pbx_cancels() {
     pbx.succeeds();
 }
 
-#[test]
-fn the_browser_refuses() {
-    let world = World::start("from_pbx_refused");
-    let alice = world.phone("alice", 440);
+fn the_browser_refuses(library: Library) {
+    let world = World::start(&format!("from_pbx_refused_{library:?}"));
+    let alice = world.phone(library, "alice", 440);
     let steps = [
         SendSdp("INVITE", SendRecv),
         Perhaps(100),
@@ -83,10 +88,9 @@ fn the_browser_refuses() {
     pbx.succeeds();
 }
 
-#[test]
-fn the_pbx_holds_and_resumes() {
-    let world = World::start("from_pbx_hold");
-    let alice = world.phone("alice", 440);
+fn the_pbx_holds_and_resumes(library: Library) {
+    let world = World::start(&format!("from_pbx_hold_{library:?}"));
+    let alice = world.phone(library, "alice", 440);
     let steps = [
         SendSdp("INVITE", SendRecv),
         Perhaps(100),
@@ -113,10 +117,9 @@ fn the_pbx_holds_and_resumes() {
     pbx.succeeds();
 }
 
-#[test]
-fn a_message_reaches_the_browser() {
-    let world = World::start("from_pbx_message");
-    let alice = world.phone("alice", 440);
+fn a_message_reaches_the_browser(library: Library) {
+    let world = World::start(&format!("from_pbx_message_{library:?}"));
+    let alice = world.phone(library, "alice", 440);
     let mut pbx = world.pbx_calls(
         "alice",
         &[

@@ -1,13 +1,13 @@
 //! What an operator does while people talk: edit a policy, break one, stop the process.
 
-use hookswitch_e2e::{Host, World};
+use hookswitch_e2e::{Host, Library, World};
 
 use crate::wire::{call_id, invite, receive, socket};
 
 #[test]
 fn an_edited_configuration_shows_in_the_next_message() {
     let world = World::start("reload_configuration");
-    let (alice, bob) = (world.phone("alice", 440), world.phone("bob", 700));
+    let [alice, bob] = world.phones([Library::SipJs, Library::JsSip]);
     alice.call("bob");
     bob.answers();
     alice.sends("bob", "before");
@@ -49,7 +49,7 @@ fn an_edited_line_of_the_main_file_shows_in_the_next_message() {
 #[test]
 fn a_broken_component_changes_nothing() {
     let world = World::start("reload_broken");
-    let (alice, bob) = (world.phone("alice", 440), world.phone("bob", 700));
+    let [alice, bob] = world.phones([Library::SipJs, Library::JsSip]);
     world.host.set_component("header-rules", b"not a component");
     world.host.until_policy("header-rules", |policy| {
         policy["state"] == "quarantined" && policy["load_error"]["text"].is_string()
@@ -62,7 +62,7 @@ fn a_broken_component_changes_nothing() {
 fn a_registered_browser_calls_through_a_drain() {
     let mut world = World::start("drain");
     {
-        let (alice, bob) = (world.phone("alice", 440), world.phone("bob", 700));
+        let [alice, bob] = world.phones([Library::SipJs, Library::JsSip]);
         alice.call("bob");
         bob.answers();
         alice.talks();

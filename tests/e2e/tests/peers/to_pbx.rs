@@ -1,16 +1,24 @@
 //! From a browser to the PBX over UDP. Numbers that begin with 9 are the PBX's, and lose the 9 on the way.
 
 use hookswitch_e2e::{
-    World,
+    Library, World,
     scenario::{
         Media::{RecvOnly, SendRecv},
         Step::{Answer, AnswerInvite, AnswerSdp, Expect, ExpectLike, ExpectStatus, Pause, Send},
     },
 };
 
-#[test]
-fn both_policies_act_and_the_browser_hangs_up() {
-    let world = World::start("to_pbx_browser_hangs_up");
+with_either_library! {
+    both_policies_act_and_the_browser_hangs_up,
+    the_pbx_hangs_up,
+    the_browser_cancels,
+    the_pbx_is_busy,
+    the_browser_holds_and_resumes,
+    a_message_reaches_the_pbx,
+}
+
+fn both_policies_act_and_the_browser_hangs_up(library: Library) {
+    let world = World::start(&format!("to_pbx_browser_hangs_up_{library:?}"));
     let both = "^INVITE sip:100@(.|[[:space:]])*X-Edge: one";
     let steps = [
         ExpectLike("INVITE", both),
@@ -21,7 +29,7 @@ fn both_policies_act_and_the_browser_hangs_up() {
         Answer(200),
     ];
     let mut pbx = world.pbx_answers(&steps);
-    let alice = world.phone("alice", 440);
+    let alice = world.phone(library, "alice", 440);
     alice.call("9100");
     alice.talks();
     alice.hangs_up();
@@ -29,9 +37,8 @@ fn both_policies_act_and_the_browser_hangs_up() {
     pbx.succeeds();
 }
 
-#[test]
-fn the_pbx_hangs_up() {
-    let world = World::start("to_pbx_pbx_hangs_up");
+fn the_pbx_hangs_up(library: Library) {
+    let world = World::start(&format!("to_pbx_pbx_hangs_up_{library:?}"));
     let steps = [
         Expect("INVITE"),
         Answer(180),
@@ -42,16 +49,15 @@ fn the_pbx_hangs_up() {
         ExpectStatus(200),
     ];
     let mut pbx = world.pbx_answers(&steps);
-    let alice = world.phone("alice", 440);
+    let alice = world.phone(library, "alice", 440);
     alice.call("9100");
     alice.talks();
     alice.ended("hung up by the other side");
     pbx.succeeds();
 }
 
-#[test]
-fn the_browser_cancels() {
-    let world = World::start("to_pbx_browser_cancels");
+fn the_browser_cancels(library: Library) {
+    let world = World::start(&format!("to_pbx_browser_cancels_{library:?}"));
     let steps = [
         Expect("INVITE"),
         Answer(180),
@@ -61,27 +67,25 @@ fn the_browser_cancels() {
         Expect("ACK"),
     ];
     let mut pbx = world.pbx_answers(&steps);
-    let alice = world.phone("alice", 440);
+    let alice = world.phone(library, "alice", 440);
     alice.call("9100");
     alice.hears_ringing();
     alice.hangs_up();
-    alice.ended("487");
+    alice.ended_cancelled();
     pbx.succeeds();
 }
 
-#[test]
-fn the_pbx_is_busy() {
-    let world = World::start("to_pbx_busy");
+fn the_pbx_is_busy(library: Library) {
+    let world = World::start(&format!("to_pbx_busy_{library:?}"));
     let mut pbx = world.pbx_answers(&[Expect("INVITE"), Answer(486), Expect("ACK")]);
-    let alice = world.phone("alice", 440);
+    let alice = world.phone(library, "alice", 440);
     alice.call("9100");
     alice.ended("486");
     pbx.succeeds();
 }
 
-#[test]
-fn the_browser_holds_and_resumes() {
-    let world = World::start("to_pbx_hold");
+fn the_browser_holds_and_resumes(library: Library) {
+    let world = World::start(&format!("to_pbx_hold_{library:?}"));
     let steps = [
         Expect("INVITE"),
         AnswerSdp(200, SendRecv),
@@ -96,7 +100,7 @@ fn the_browser_holds_and_resumes() {
         Answer(200),
     ];
     let mut pbx = world.pbx_answers(&steps);
-    let alice = world.phone("alice", 440);
+    let alice = world.phone(library, "alice", 440);
     alice.call("9100");
     alice.talks();
     alice.holds(true);
@@ -105,10 +109,11 @@ fn the_browser_holds_and_resumes() {
     pbx.succeeds();
 }
 
-#[test]
-fn a_message_reaches_the_pbx() {
-    let world = World::start("to_pbx_message");
+fn a_message_reaches_the_pbx(library: Library) {
+    let world = World::start(&format!("to_pbx_message_{library:?}"));
     let mut pbx = world.pbx_answers(&[ExpectLike("MESSAGE", "good morning"), Answer(200)]);
-    world.phone("alice", 440).sends("9100", "good morning");
+    world
+        .phone(library, "alice", 440)
+        .sends("9100", "good morning");
     pbx.succeeds();
 }

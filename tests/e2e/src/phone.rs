@@ -1,0 +1,221 @@
+//! A page with a softphone in it, as a test sees it. What a page can do is the same with either library.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::{PATIENCE_MS, browser::Browser};
+
+/// A level of sound above which a tone counts as heard; [`Phone::hears`].
+const HEARD_LEVEL_MIN: f64 = 0.3;
+/// Width of a bin of the page's spectrum, and a little more.
+const HEARD_HZ_OFF_MAX: u32 = 15;
+
+/// What speaks SIP in the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// The softphone that comes with hookswitch.
+    SipJs,
+    /// A page of these tests.
+    JsSip,
+}
+
+impl Library {
+    fn page(self) -> &'static str {
+        match self {
+            Self::SipJs => "",
+            Self::JsSip => "jssip.html",
+        }
+    }
+}
+
+/// A softphone's page, registered as its account.
+pub struct Phone<'a> {
+    browser: &'a Browser,
+    library: Library,
+    account: String,
+}
+
+impl<'a> Phone<'a> {
+    /// Opens the page and waits until it is registered. `settings` follow the account in the page's address, each with a `&`.
+    pub(crate) fn open(
+        browser: &'a Browser,
+        library: Library,
+        address: SocketAddr,
+        account: &str,
+        settings: &str,
+    ) -> Self {
+        let page = library.page();
+        let url = format!("https://{address}/{page}#{account}{settings}");
+        browser
+            .ask(&json!({"op": "open", "page": account, "url": url}))
+            .expect("the page opens");
+        let phone = Self {
+            browser,
+            library,
+            account: account.to_owned(),
+        };
+        phone.is_registered();
+        phone
+    }
+
+    /// Waits until it is registered.
+    #[track_caller]
+    pub fn is_registered(&self) {
+        self.until("phone.status().registered");
+    }
+
+    /// Loads the page again, in the same tab, and waits until it is registered anew.
+    #[track_caller]
+    pub fn reloads(&self) {
+        self.browser
+            .ask(&json!({"op": "reload", "page": self.account}))
+            .expect("the page loads again");
+        self.is_registered();
+    }
+
+    /// Runs a script in the page; what it throws fails the test.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> Value {
+        match self.attempt(script) {
+            Ok(value) => value,
+            Err(error) => panic!("{}: {script}: {error}", self.account),
+        }
+    }
+
+    /// Runs a script in the page that may throw.
+    pub fn attempt(&self, script: &str) -> Result<Value, String> {
+        self.browser
+            .ask(&json!({"op": "eval", "page": self.account, "script": script}))
+    }
+
+    /// Waits until the script's value is truthy, and returns it.
+    #[track_caller]
+    pub fn until(&self, script: &str) -> Value {
+        let request =
+            json!({"op": "wait", "page": self.account, "script": script, "ms": PATIENCE_MS});
+        match self.browser.ask(&request) {
+            Ok(value) => value,
+            Err(error) => panic!(
+                "{}: never came true: {script}\n{error}\nstatus: {}",
+                self.account,
+                self.run("phone.status()")
+            ),
+        }
+    }
+
+    /// Calls a user, a number or a URI.
+    #[track_caller]
+    pub fn call(&self, target: &str) {
+        self.run(&format!("phone.call({})", json!(target)));
+    }
+
+    /// Waits for a call and leaves it ringing.
+    #[track_caller]
+    pub fn rings(&self) {
+        self.until("phone.status().call.state === 'ringing'");
+    }
+
+    /// Waits for a call and takes it.
+    #[track_caller]
+    pub fn answers(&self) {
+        self.rings();
+        self.run("phone.answer()");
+        self.talks();
+    }
+
+    /// Waits until the other side rings.
+    #[track_caller]
+    pub fn hears_ringing(&self) {
+        self.until("phone.status().call.progress === 180");
+    }
+
+    /// Waits until there is a call.
+    #[track_caller]
+    pub fn talks(&self) {
+        self.until("phone.status().call.state === 'talking'");
+    }
+
+    /// Hangs up, cancels or refuses, as the call's state asks for.
+    #[track_caller]
+    pub fn hangs_up(&self) {
+        self.run("phone.hangup()");
+    }
+
+    /// Waits until there is no call, and checks how the last one came to its end.
+    #[track_caller]
+    pub fn ended(&self, how: &str) {
+        let ended = self.until("phone.status().call.state === 'none' && phone.status().call.ended");
+        assert!(
+            ended.as_str().is_some_and(|ended| ended.contains(how)),
+            "{}: the call ended with {ended}, not {how:?}",
+            self.account
+        );
+    }
+
+    /// Waits until there is no call, which this phone gave up before it was answered. SIP.js waits for the 487; JsSIP does not.
+    #[track_caller]
+    pub fn ended_cancelled(&self) {
+        self.ended(match self.library {
+            Library::SipJs => "487",
+            Library::JsSip => "Canceled here",
+        });
+    }
+
+    /// Puts the call on hold, or takes it back.
+    #[track_caller]
+    pub fn holds(&self, on: bool) {
+        self.run(&format!("phone.hold({on})"));
+    }
+
+    /// Waits until this tone is the loudest in what is received.
+    #[track_caller]
+    pub fn hears(&self, hz: u32) {
+        let loud = format!("phone.heard().level > {HEARD_LEVEL_MIN}");
+        self.until(&format!(
+            "{loud} && Math.abs(phone.heard().hz - {hz}) <= {HEARD_HZ_OFF_MAX}"
+        ));
+    }
+
+    /// Waits until nothing is heard.
+    #[track_caller]
+    pub fn hears_nothing(&self) {
+        self.until(&format!("phone.heard().level < {HEARD_LEVEL_MIN}"));
+    }
+
+    /// Sends a MESSAGE and waits for its 200.
+    #[track_caller]
+    pub fn sends(&self, target: &str, text: &str) {
+        self.run(&format!(
+            "phone.message({}, {})",
+            json!(target),
+            json!(text)
+        ));
+    }
+
+    /// Waits for a MESSAGE of this text, blanks around it aside; returns its extension fields.
+    #[track_caller]
+    pub fn receives(&self, text: &str) -> Value {
+        self.until(&format!(
+            "phone.messages().find((message) => message.text.trim() === {})",
+            json!(text)
+        ))["headers"]
+            .clone()
+    }
+}
+
+impl Drop for Phone<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "── {}: {}",
+                self.account,
+                self.attempt("phone.status()").unwrap_or_default()
+            );
+        }
+        // A page that is gone already is as good as closed.
+        let _ = self
+            .browser
+            .ask(&json!({"op": "close", "page": self.account}));
+    }
+}
