@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use hookswitch_sip::{
-    flow::{ListenerId, UpstreamId, WorkerId},
+    flow::{UpstreamId, WorkerId},
     limits,
     proxy::config::{
-        Announce, ListenerConfig, Oversize, ProxyConfig, ProxyLimits, ProxyTimers, RegistrarConfig,
-        UpstreamConfig,
+        Announce, ListenerConfig, MemberName, Oversize, ProxyConfig, ProxyLimits, ProxyTimers,
+        RegistrarConfig, UpstreamConfig,
     },
     token::Keyring,
     transaction::Timing,
@@ -93,7 +93,7 @@ fn listener(bound: &Bound) -> ListenerConfig {
 }
 
 fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
-    let listener = ListenerId(u8::try_from(upstream.listener).unwrap_or(0));
+    let way = upstream.way();
     let members = upstream
         .members
         .iter()
@@ -108,8 +108,19 @@ fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
             config::Oversize::TcpThenUdp => Oversize::TcpThenUdp,
             config::Oversize::Refuse => Oversize::Refuse,
         },
-        transport: upstream.transport.kind(),
+        transport: way.transport,
+        names: upstream.members.iter().filter_map(name).collect(),
         connections_max: upstream.connections_max,
-        ..UpstreamConfig::new(&upstream.name, listener, members.collect())
+        ..UpstreamConfig::new(&upstream.name, way.listener, members.collect())
+    }
+}
+
+fn name(member: &config::MemberAt) -> Option<MemberName> {
+    match member {
+        config::MemberAt::Address(_) => None,
+        config::MemberAt::Name { host, port } => Some(MemberName {
+            host: host.clone(),
+            port: *port,
+        }),
     }
 }

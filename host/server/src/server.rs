@@ -29,7 +29,7 @@ use tokio_rustls::TlsConnector;
 use crate::{
     admin, auth,
     capture::Capture,
-    config::{Config, Store, Upstream, UpstreamTransport, length},
+    config::{Config, Store, Upstream, length},
     health::Pings,
     location::{Locations, disk::Disk},
     metrics::{Gauge, Metrics},
@@ -259,9 +259,7 @@ impl Shared {
         peer: SocketAddr,
     ) -> Option<(TlsConnector, ServerName<'static>)> {
         let connector = self.connectors.get(usize::from(id.0))?.clone()?;
-        let UpstreamTransport::Tls(tls) = &self.upstream(id)?.transport else {
-            return None;
-        };
+        let tls = self.upstream(id)?.tls.as_ref()?;
         let configured = tls.server_name.as_deref().map(Into::into);
         let name: Option<Box<str>> = configured.or_else(|| self.directory.name_of(id, peer));
         let name = match name {
@@ -351,7 +349,7 @@ fn datagram_flow(
     let is_it = |bound: &Bound| bound.name == name && bound.transport == Transport::Udp;
     let listener = ListenerId(u8::try_from(bound.iter().position(is_it)?).ok()?);
     let source = Source::address(Transport::Udp, peer, name.into());
-    let upstream = directory.upstream_from(peer.ip(), listener, Transport::Udp);
+    let upstream = directory.upstream_from(peer.ip(), listener, Transport::Udp, &[]);
     Some(Arc::new(udp::flow(
         listener,
         peer,

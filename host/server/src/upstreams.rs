@@ -11,7 +11,7 @@ use std::{
 
 use hookswitch_sip::{
     flow::{FlowId, ListenerId, Transport, UpstreamId},
-    proxy::config::Member,
+    proxy::config::{Member, Way},
 };
 
 use crate::config;
@@ -39,6 +39,7 @@ pub(crate) struct Directory {
 #[derive(Debug)]
 struct Entry {
     config: config::Upstream,
+    way: Way,
     members: Vec<Located>,
     /// The latest last.
     former: Vec<Located>,
@@ -48,6 +49,7 @@ impl Directory {
     pub(crate) fn new(upstreams: &[config::Upstream]) -> Self {
         let entry = |upstream: &config::Upstream| Entry {
             config: upstream.clone(),
+            way: upstream.way(),
             members: located(&upstream.members),
             former: Vec::new(),
         };
@@ -72,8 +74,13 @@ impl Directory {
         })
     }
 
+    /// How it is spoken to now.
+    pub(crate) fn way(&self, id: UpstreamId) -> Option<Way> {
+        self.read(|upstreams| upstreams.get(usize::from(id.0)).map(|entry| entry.way))
+    }
+
     /// Replaces the members of an upstream. Says whether that changed anything.
-    pub(crate) fn update(&self, id: UpstreamId, members: Vec<Located>) -> bool {
+    pub(crate) fn update(&self, id: UpstreamId, way: Way, members: Vec<Located>) -> bool {
         let mut upstreams = self
             .upstreams
             .write()
@@ -81,9 +88,10 @@ impl Directory {
         let Some(entry) = upstreams.get_mut(usize::from(id.0)) else {
             return false;
         };
-        if entry.members == members {
+        if entry.way == way && entry.members == members {
             return false;
         }
+        entry.way = way;
         let before = std::mem::replace(&mut entry.members, members);
         entry.former.retain(|former| !before.contains(former));
         entry.former.extend(before);
@@ -99,21 +107,30 @@ impl Directory {
             .or_else(|| self.position(|entry| entry.all().any(|at| at.ip() == peer.ip())))
     }
 
-    /// The upstream that sends from this address to this listener: its own, or one by which an address is harder to forge.
+    /// The upstream that has one of the names that a certificate was verified for. Else the one that sends from this address to this
+    /// listener: its own, or one by which an address is harder to forge.
     pub(crate) fn upstream_from(
         &self,
         peer: IpAddr,
         listener: ListenerId,
         transport: Transport,
+        certificate: &[String],
     ) -> Option<UpstreamId> {
-        let is_its_own = |entry: &Entry| entry.config.listener == usize::from(listener.0);
-        self.position(|entry| is_its_own(entry) && entry.is_from(peer))
-            .or_else(|| {
-                self.position(|entry| {
-                    let own = entry.config.transport.kind();
-                    hardness(transport) > hardness(own) && entry.is_from(peer)
-                })
-            })
+        let shown = self.position(|entry| entry.is_named_in(certificate));
+        if shown.is_some() {
+            return shown;
+        }
+        let is_its_own = |entry: &Entry| {
+            let mut ways = entry.config.ways.iter();
+            ways.any(|way| way.listener == listener)
+        };
+        let is_harder = |entry: &Entry| {
+            let mut ways = entry.config.ways.iter();
+            ways.any(|way| hardness(transport) > hardness(way.transport))
+        };
+        let is_from = |entry: &Entry| entry.is_from(peer, transport);
+        self.position(|entry| is_its_own(entry) && is_from(entry))
+            .or_else(|| self.position(|entry| is_harder(entry) && is_from(entry)))
     }
 
     /// A connection with a member is up.
@@ -134,14 +151,20 @@ impl Directory {
         connections.retain(|(_, _, other)| *other != flow);
     }
 
-    /// The oldest with that machine of the upstream.
+    /// The oldest with that machine of the upstream, or with one that is no member: its certificate or its range says whose it is.
     pub(crate) fn connection_of(&self, id: UpstreamId, peer: IpAddr) -> Option<FlowId> {
         let connections = self
             .connections
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let is_with = |(of, ip, _): &&(UpstreamId, IpAddr, FlowId)| (*of, *ip) == (id, peer);
-        connections.iter().find(is_with).map(|(_, _, flow)| *flow)
+        let of_it = || connections.iter().filter(|(of, ..)| *of == id);
+        let there = of_it().find(|(_, ip, _)| *ip == peer);
+        let elsewhere = || {
+            let members = self.members(id);
+            let is_member = |ip: IpAddr| members.iter().any(|member| member.address.ip() == ip);
+            of_it().find(|(_, ip, _)| !is_member(*ip))
+        };
+        there.or_else(elsewhere).map(|(_, _, flow)| *flow)
     }
 
     /// The name that led to this member.
@@ -176,11 +199,22 @@ impl Entry {
         all.map(|located| located.member.address)
     }
 
-    fn is_from(&self, peer: IpAddr) -> bool {
+    fn is_from(&self, peer: IpAddr, transport: Transport) -> bool {
         match &self.config.sources {
             Some(sources) => sources.iter().any(|range| range.contains(peer)),
+            // Whose certificates are known has one where they can be shown.
+            None if transport == Transport::Tls && !self.config.certificates.is_empty() => false,
             None => self.all().any(|member| member.ip() == peer),
         }
+    }
+
+    /// Names are compared whole: `*` stands for nothing (RFC 5922 §7.2).
+    fn is_named_in(&self, certificate: &[String]) -> bool {
+        let is_ours = |name: &String| {
+            let mut ours = self.config.certificates.iter();
+            ours.any(|own| own.eq_ignore_ascii_case(name))
+        };
+        certificate.iter().any(is_ours)
     }
 }
 
@@ -244,7 +278,7 @@ mod tests {
     fn an_address_counts_where_it_is_at_least_as_hard_to_forge() {
         let directory = directory();
         let from = |ip: &str, listener, transport| {
-            directory.upstream_from(ip.parse().unwrap(), ListenerId(listener), transport)
+            directory.upstream_from(ip.parse().unwrap(), ListenerId(listener), transport, &[])
         };
         assert_eq!(from("192.0.2.1", 0, Transport::Udp), Some(UpstreamId(0)));
         assert_eq!(from("192.0.2.2", 0, Transport::Udp), None);
@@ -255,19 +289,55 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_counts_from_everywhere_and_an_address_not_where_one_can_be_shown() {
+        let text = r#"
+            [[listener]]
+            name = "tls"
+            transport = "tls"
+            address = "0.0.0.0:5061"
+            client_ca = "ca.pem"
+            [[upstream]]
+            name = "shown"
+            transport = "tls"
+            members = ["192.0.2.1:5061"]
+            certificates = ["Sip.Carrier.Example"]
+            [[upstream]]
+            name = "both"
+            transport = "tls"
+            members = ["192.0.2.2:5061"]
+            sources = ["192.0.2.2"]
+            certificates = ["other.example"]
+            "#;
+        let config = Config::parse(text, std::path::Path::new(".")).unwrap();
+        let directory = Directory::new(&config.upstreams);
+        let from = |ip: &str, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let (ip, tls) = (ip.parse().unwrap(), Transport::Tls);
+            directory.upstream_from(ip, ListenerId(0), tls, &names)
+        };
+        let [shown, both] = [0, 1].map(|id| Some(UpstreamId(id)));
+        assert_eq!(from("203.0.113.9", &["x", "SIP.carrier.example"]), shown);
+        assert_eq!(from("192.0.2.1", &[]), None);
+        assert_eq!(from("192.0.2.1", &["*.carrier.example"]), None);
+        assert_eq!(from("192.0.2.2", &[]), both);
+        assert_eq!(from("192.0.2.2", &["sip.carrier.example"]), shown);
+    }
+
+    #[test]
     fn what_a_name_led_to_is_remembered_for_a_while() {
         let directory = directory();
         let (id, old): (_, SocketAddr) = (UpstreamId(0), "192.0.2.1:5060".parse().unwrap());
         let new = located("198.51.100.1:5060");
-        assert!(directory.update(id, vec![new.clone()]));
-        assert!(!directory.update(id, vec![new.clone()]));
+        let way = directory.way(id).unwrap();
+        assert!(directory.update(id, way, vec![new.clone()]));
+        assert!(!directory.update(id, way, vec![new.clone()]));
         assert_eq!((directory.version(), directory.members(id).len()), (1, 1));
         assert_eq!(directory.upstream_at(old), Some(id));
         assert_eq!(directory.upstream_at(new.member.address), Some(id));
         let name = directory.name_of(id, new.member.address);
         assert_eq!(name.as_deref(), Some("pbx.example"));
         for last in 0..=FORMER_MEMBERS_MAX {
-            directory.update(id, vec![located(&format!("203.0.113.{last}:5060"))]);
+            directory.update(id, way, vec![located(&format!("203.0.113.{last}:5060"))]);
         }
         assert_eq!(directory.upstream_at(old), None);
     }

@@ -11,11 +11,12 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{
-    Capture, Config, Credentials, Faults, Limits, Log, LogFormat, Registrar, Store, Timers,
+    Capture, Config, Credentials, Dns, Faults, Limits, Log, LogFormat, Registrar, Store, Timers,
     Upstream, auth, listeners, numbers::in_range, policies, raw, upstreams,
 };
 
-const SECTIONS: &str = "server, listener, upstream, routing, registrar, auth, policy, admin, log, capture, limits, timers";
+const SECTIONS: &str = "server, listener, upstream, routing, registrar, auth, dns, policy, admin, log, capture, limits, timers";
+const DNS_PORT: u16 = 53;
 const DAY_S: u64 = 24 * 60 * 60;
 
 pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
@@ -72,6 +73,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
         ),
         policies,
         auth,
+        dns: dns(file.section("dns", &mut faults), &mut faults),
         admin: admin_address(admin, &mut faults),
         log: check_log(log, &mut faults),
         capture: file
@@ -297,6 +299,22 @@ fn registrar(raw: raw::Registrar, upstreams: &[Upstream], faults: &mut Faults) -
         );
     }
     checked
+}
+
+fn dns(raw: raw::Dns, faults: &mut Faults) -> Dns {
+    let mut servers = Vec::new();
+    for (i, text) in raw.servers.iter().enumerate() {
+        let address = text.parse().map(|ip| SocketAddr::new(ip, DNS_PORT));
+        match address.or_else(|_| text.parse()) {
+            Ok(server) => servers.push(server),
+            Err(_) => faults.push(
+                format!("dns.servers[{i}]"),
+                format!("`{text}` is not an address"),
+                "write IP or IP:port",
+            ),
+        }
+    }
+    Dns { servers }
 }
 
 fn admin_address(raw: raw::Admin, faults: &mut Faults) -> Option<SocketAddr> {

@@ -21,7 +21,7 @@ pub use auth::{Auth, Realm};
 pub use cidr::Cidr;
 pub use fault::{Fault, Faults};
 use hookswitch_policy::PolicySpec;
-use hookswitch_sip::flow::Transport;
+use hookswitch_sip::{flow::Transport, proxy::config::Way};
 pub use numbers::{Limits, Timers, length};
 
 /// All that an operator can say.
@@ -49,6 +49,8 @@ pub struct Config {
     pub policies: Vec<PolicySpec>,
     /// What credentials are checked against.
     pub auth: Auth,
+    /// Who is asked for names.
+    pub dns: Dns,
     /// Where the admin endpoint listens, if at all.
     pub admin: Option<SocketAddr>,
     /// What is logged and how.
@@ -83,6 +85,13 @@ pub enum Store {
     Memory,
     /// In memory and, within a tenth of a second, in a file of the state folder: a restart brings them back.
     Disk,
+}
+
+/// Who is asked for the names of upstreams.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Resolvers; those of the system if there are none.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// Where messages come in.
@@ -120,6 +129,20 @@ pub enum ListenerKind {
     Ws(Web),
     /// WebSocket in TLS.
     Wss(Web, Certificate),
+}
+
+impl ListenerKind {
+    /// As SIP names it.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        match self {
+            Self::Udp => Transport::Udp,
+            Self::Tcp => Transport::Tcp,
+            Self::Tls(..) => Transport::Tls,
+            Self::Ws(_) => Transport::Ws,
+            Self::Wss(..) => Transport::Wss,
+        }
+    }
 }
 
 /// The HTTP side of a WebSocket listener.
@@ -172,14 +195,17 @@ pub enum ClientCertificates {
 pub struct Upstream {
     /// Its name in policies, logs and metrics.
     pub name: String,
-    /// What it speaks.
-    pub transport: UpstreamTransport,
-    /// Index of the listener of the same transport that it is spoken to from and can answer to.
-    pub listener: usize,
+    /// What it speaks, and the listener of the same transport that it is spoken to from and can answer to. Several if DNS chooses
+    /// (RFC 3263 §4.1): the first until it did. Never none.
+    pub ways: Vec<Way>,
+    /// How TLS is spoken to it, if ever.
+    pub tls: Option<UpstreamTls>,
     /// Where it listens.
     pub members: Vec<MemberAt>,
-    /// Whose messages are taken as its own; its members' if `None`.
+    /// Whose messages are taken as its own; its members' if `None`, but over TLS nobody's if there are certificates.
     pub sources: Option<Vec<Cidr>>,
+    /// Names of certificates by which it is known on connections over TLS, whatever its address (RFC 5922 §7.1).
+    pub certificates: Vec<String>,
     /// What happens to a request that is too long for one datagram.
     pub oversize: Oversize,
     /// How it learns the way to clients that register there.
@@ -228,26 +254,14 @@ impl MemberAt {
     }
 }
 
-/// What an upstream speaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpstreamTransport {
-    /// Datagrams.
-    Udp,
-    /// Connections that are kept and used again.
-    Tcp,
-    /// The same inside TLS.
-    Tls(UpstreamTls),
-}
-
-impl UpstreamTransport {
-    /// As SIP names it.
+impl Upstream {
+    /// How it is spoken to until DNS says more.
     #[must_use]
-    pub fn kind(&self) -> Transport {
-        match self {
-            Self::Udp => Transport::Udp,
-            Self::Tcp => Transport::Tcp,
-            Self::Tls(_) => Transport::Tls,
-        }
+    pub fn way(&self) -> Way {
+        let [way, ..] = self.ways.as_slice() else {
+            unreachable!("the configuration has a way to each upstream")
+        };
+        *way
     }
 }
 

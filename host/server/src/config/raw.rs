@@ -37,6 +37,8 @@ pub(super) struct Upstream {
     pub(super) listener: Option<String>,
     pub(super) members: Vec<String>,
     pub(super) sources: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) certificates: Vec<String>,
     pub(super) oversize: Option<String>,
     pub(super) announce: Option<String>,
     pub(super) connections_max: Option<i64>,
@@ -75,6 +77,12 @@ pub(super) struct Registrar {
     pub(super) expires_s_min: Option<i64>,
     pub(super) expires_s_default: Option<i64>,
     pub(super) expires_s_max: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dns {
+    pub(super) servers: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,5 +1,7 @@
 use expect_test::{Expect, expect};
 
+use hookswitch_sip::flow::Transport;
+
 use super::*;
 
 #[track_caller]
@@ -93,7 +95,7 @@ fn all_faults_are_told_at_once() {
               limits.idle_s_max: 0 is out of range; write a number from 1 to 86400
               limits.foo: unknown key; the keys are message_bytes_max header_count_max header_line_bytes_max body_bytes_max connections_max connections_per_address_max handshakes_in_flight_max handshake_ms_max idle_s_max stream_idle_s_max connection_queue_bytes_max mailbox_messages_max transactions_max calls_max registrations_max contacts_max datagram_sources_max
               limits.connection_queue_bytes_max: smaller than message_bytes_max: a long message would close the connection that it is for; make it at least as large
-              nope: unknown section; the sections are server, listener, upstream, routing, registrar, auth, policy, admin, log, capture, limits, timers"#]],
+              nope: unknown section; the sections are server, listener, upstream, routing, registrar, auth, dns, policy, admin, log, capture, limits, timers"#]],
     );
 }
 
@@ -112,9 +114,7 @@ fn upstreams_over_tls_have_a_listener_and_keys_of_their_own() {
         "#;
     let config = Config::parse(&format!("{listener}{good}"), Path::new("/etc")).unwrap();
     let upstream = &config.upstreams[0];
-    let UpstreamTransport::Tls(tls) = &upstream.transport else {
-        unreachable!("as configured")
-    };
+    let tls = upstream.tls.as_ref().unwrap();
     assert_eq!(tls.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
     assert_eq!(upstream.keepalive.unwrap().by, KeepaliveBy::Options);
     let host = "sip.carrier.example".to_owned();
@@ -143,6 +143,44 @@ fn upstreams_over_tls_have_a_listener_and_keys_of_their_own() {
               upstream[0].keepalive: `ping` is no such way; write crlf or options
               upstream[0].connections_max: 0 is out of range; write a number from 1 to 64
               upstream[0].listener: no tcp listener of its members' address family; add a [[listener]] with transport = "tcp" and name it here"#]],
+    );
+}
+
+#[test]
+fn dns_chooses_for_one_name_alone() {
+    let listener =
+        "[[listener]]\nname = \"udp\"\ntransport = \"udp\"\naddress = \"0.0.0.0:5060\"\n";
+    let good = r#"
+        [dns]
+        servers = ["127.0.0.1", "[::1]:5353"]
+        [[upstream]]
+        name = "carrier"
+        transport = "auto"
+        members = ["carrier.example"]
+        "#;
+    let config = Config::parse(&format!("{listener}{good}"), Path::new("/etc")).unwrap();
+    let servers = ["127.0.0.1:53", "[::1]:5353"].map(|server| server.parse().unwrap());
+    assert_eq!(config.dns.servers, servers);
+    let ways = &config.upstreams[0].ways;
+    assert_eq!((ways.len(), ways[0].transport), (1, Transport::Udp));
+    check(
+        r#"
+        [dns]
+        servers = ["resolver.example"]
+        [[upstream]]
+        name = "carrier"
+        transport = "auto"
+        listener = "udp"
+        members = ["carrier.example:5060", "192.0.2.1:5060"]
+        certificates = ["sip:carrier.example"]
+        "#,
+        expect![[r#"
+            5 faults in the configuration
+              upstream[0].listener: means nothing to auto; remove it
+              upstream[0].certificates: no listener asks for certificates; add client_ca to a [[listener]] with transport = "tls"
+              upstream[0].certificates[0]: `sip:carrier.example` is not a name; write the domain that is in its certificate, such as sip.carrier.example
+              upstream[0].members: `transport = "auto"` is for one name without a port; write that name alone, or another transport
+              dns.servers[0]: `resolver.example` is not an address; write IP or IP:port"#]],
     );
 }
 

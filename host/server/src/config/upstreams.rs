@@ -1,13 +1,17 @@
 //! `[[upstream]]`.
 
-use std::{collections::HashSet, net::SocketAddr, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
+use hookswitch_sip::{
+    flow::{ListenerId, Transport},
+    proxy::config::Way,
+};
 use rustls::pki_types::ServerName;
 
 use super::{
-    Announce, Cidr, Faults, Keepalive, KeepaliveBy, Listener, ListenerKind, MemberAt, Oversize,
-    Upstream, UpstreamTls, UpstreamTransport, check::File, listeners::Listeners, numbers::in_range,
-    raw,
+    Announce, Cidr, ClientCertificates, Faults, Keepalive, KeepaliveBy, Listener, ListenerKind,
+    MemberAt, Oversize, Upstream, UpstreamTls, check::File, listeners::Listeners,
+    numbers::in_range, raw,
 };
 use crate::source::transport_name;
 
@@ -48,8 +52,8 @@ fn upstream(
     listeners: &Listeners,
     faults: &mut Faults,
 ) -> Option<Upstream> {
-    let transport = transport(key, &raw, file, faults);
-    refuse_foreign_keys(key, &raw, &transport, faults);
+    let speaks = Speaks::of(key, raw.transport.as_deref(), faults);
+    refuse_foreign_keys(key, &raw, speaks, faults);
     if raw.members.is_empty() {
         faults.push(
             format!("{key}.members"),
@@ -86,6 +90,7 @@ fn upstream(
     };
     let sources = raw.sources.as_ref();
     let sources = sources.map(|sources| cidrs(&format!("{key}.sources"), sources, faults));
+    let certificates = certificates(key, &raw.certificates, listeners, faults);
     let keepalive = keepalive(key, &raw, faults);
     let number = |name: &str, value: Option<i64>, standard, least, most, faults: &mut Faults| {
         let value =
@@ -102,30 +107,29 @@ fn upstream(
         faults,
     );
     let idle_s = number("idle_s_max", raw.idle_s_max, 600, 1, 86_400, faults);
-    let (listener, address) = upstream_listener(
-        key,
-        raw.listener.as_deref(),
-        &transport,
-        members.first(),
-        listeners,
-        faults,
-    )?;
-    let addresses = members.iter().map(MemberAt::address).enumerate();
-    for (i, member) in addresses.filter_map(|(i, address)| Some((i, address?))) {
-        if member.is_ipv4() != address.is_ipv4() {
-            faults.push(
-                format!("{key}.members[{i}]"),
-                format!("{member} is of another address family than its listener {address}"),
-                "make an upstream of its own for each family",
-            );
+    let ways = match speaks {
+        Speaks::Auto => {
+            refuse_what_dns_cannot_choose_for(key, &members, faults);
+            ways_of_auto(key, listeners, faults)
         }
+        Speaks::This(transport) => {
+            let name = raw.listener.as_deref();
+            let listener = listener_of(key, name, transport, &members, listeners, faults);
+            listener.map_or(Vec::new(), |listener| vec![way(transport, listener)])
+        }
+    };
+    if ways.is_empty() {
+        return None;
     }
+    let tls = speaks.may_be(Transport::Tls);
+    let tls = tls.then(|| tls_of(key, &raw, file, faults));
     Some(Upstream {
         name: raw.name,
-        transport,
-        listener,
+        ways,
+        tls,
         members,
         sources,
+        certificates,
         oversize,
         announce,
         connections_max: u8::try_from(connections_max).unwrap_or(1),
@@ -163,28 +167,86 @@ fn member(key: &str, text: &str, faults: &mut Faults) -> Option<MemberAt> {
     }
 }
 
-fn transport(
-    key: &str,
-    raw: &raw::Upstream,
-    file: &File,
-    faults: &mut Faults,
-) -> UpstreamTransport {
-    match raw.transport.as_deref() {
-        None | Some("udp") => UpstreamTransport::Udp,
-        Some("tcp") => UpstreamTransport::Tcp,
-        Some("tls") => UpstreamTransport::Tls(tls(key, raw, file, faults)),
-        Some(other) => {
-            faults.push(
-                format!("{key}.transport"),
-                format!("`{other}` is not offered to upstreams"),
-                "write udp, tcp or tls",
-            );
-            UpstreamTransport::Udp
+/// What its configuration says of the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    This(Transport),
+    /// Whatever DNS prefers.
+    Auto,
+}
+
+impl Speaks {
+    fn of(key: &str, text: Option<&str>, faults: &mut Faults) -> Self {
+        match text {
+            None | Some("udp") => Self::This(Transport::Udp),
+            Some("tcp") => Self::This(Transport::Tcp),
+            Some("tls") => Self::This(Transport::Tls),
+            Some("auto") => Self::Auto,
+            Some(other) => {
+                faults.push(
+                    format!("{key}.transport"),
+                    format!("`{other}` is not offered to upstreams"),
+                    "write udp, tcp, tls or auto",
+                );
+                Self::This(Transport::Udp)
+            }
+        }
+    }
+
+    fn may_be(self, transport: Transport) -> bool {
+        match self {
+            Self::This(this) => this == transport,
+            Self::Auto => true,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::This(transport) => transport_name(transport),
+            Self::Auto => "auto",
         }
     }
 }
 
-fn tls(key: &str, raw: &raw::Upstream, file: &File, faults: &mut Faults) -> UpstreamTls {
+/// Those that we have a listener for, in the order in which they are tried where DNS has no NAPTR.
+fn ways_of_auto(key: &str, listeners: &Listeners, faults: &mut Faults) -> Vec<Way> {
+    let transports = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let ways = transports.into_iter().filter_map(|transport| {
+        let speaks = |(_, listener): &(String, Listener)| listener.kind.transport() == transport;
+        Some(way(transport, listeners.iter().position(speaks)?))
+    });
+    let ways: Vec<Way> = ways.collect();
+    if ways.is_empty() {
+        faults.push(
+            format!("{key}.transport"),
+            "no listener for udp, tcp or tls",
+            "add a [[listener]] for what it may be",
+        );
+    }
+    ways
+}
+
+/// RFC 3263 §4.1: an address or a port would leave nothing to DNS; of several names each might want another transport.
+fn refuse_what_dns_cannot_choose_for(key: &str, members: &[MemberAt], faults: &mut Faults) {
+    match members {
+        [MemberAt::Name { port: None, .. }] => {}
+        _ => faults.push(
+            format!("{key}.members"),
+            "`transport = \"auto\"` is for one name without a port",
+            "write that name alone, or another transport",
+        ),
+    }
+}
+
+fn way(transport: Transport, listener: usize) -> Way {
+    let listener = ListenerId(u8::try_from(listener).unwrap_or(u8::MAX));
+    Way {
+        transport,
+        listener,
+    }
+}
+
+fn tls_of(key: &str, raw: &raw::Upstream, file: &File, faults: &mut Faults) -> UpstreamTls {
     if let Some(name) = &raw.server_name
         && ServerName::try_from(name.as_str()).is_err()
     {
@@ -213,17 +275,14 @@ fn tls(key: &str, raw: &raw::Upstream, file: &File, faults: &mut Faults) -> Upst
     }
 }
 
-fn refuse_foreign_keys(
-    key: &str,
-    raw: &raw::Upstream,
-    transport: &UpstreamTransport,
-    faults: &mut Faults,
-) {
-    let is_udp = *transport == UpstreamTransport::Udp;
-    let is_tls = matches!(transport, UpstreamTransport::Tls(_));
+fn refuse_foreign_keys(key: &str, raw: &raw::Upstream, speaks: Speaks, faults: &mut Faults) {
+    let is_udp = speaks.may_be(Transport::Udp);
+    let is_tls = speaks.may_be(Transport::Tls);
+    let is_stream = is_tls || speaks.may_be(Transport::Tcp);
     let keys = [
+        ("listener", raw.listener.is_some(), speaks != Speaks::Auto),
         ("oversize", raw.oversize.is_some(), is_udp),
-        ("connections_max", raw.connections_max.is_some(), !is_udp),
+        ("connections_max", raw.connections_max.is_some(), is_stream),
         ("ca", raw.ca.is_some(), is_tls),
         ("server_name", raw.server_name.is_some(), is_tls),
         ("certificate", raw.certificate.is_some(), is_tls),
@@ -233,7 +292,7 @@ fn refuse_foreign_keys(
         if is_there && !is_wanted {
             faults.push(
                 format!("{key}.{name}"),
-                format!("means nothing to {}", transport_name(transport.kind())),
+                format!("means nothing to {}", speaks.name()),
                 "remove it",
             );
         }
@@ -264,37 +323,24 @@ fn keepalive(key: &str, raw: &raw::Upstream, faults: &mut Faults) -> Option<Keep
 }
 
 /// The listener that is named, or else the first of its transport and of the members' address family.
-fn upstream_listener(
+fn listener_of(
     key: &str,
     name: Option<&str>,
-    transport: &UpstreamTransport,
-    member: Option<&MemberAt>,
+    transport: Transport,
+    members: &[MemberAt],
     listeners: &Listeners,
     faults: &mut Faults,
-) -> Option<(usize, SocketAddr)> {
-    let member = member.and_then(MemberAt::address);
+) -> Option<usize> {
+    let first = members.first().and_then(MemberAt::address);
     let fits = |listener: &Listener| match name {
         Some(name) => listener.name == name,
-        None => member.is_none_or(|member| member.is_ipv4() == listener.address.is_ipv4()),
-    };
-    let speaks = |listener: &Listener| match (&listener.kind, transport) {
-        (ListenerKind::Udp, UpstreamTransport::Udp)
-        | (ListenerKind::Tcp, UpstreamTransport::Tcp)
-        | (ListenerKind::Tls(..), UpstreamTransport::Tls(_)) => true,
-        (
-            ListenerKind::Udp
-            | ListenerKind::Tcp
-            | ListenerKind::Tls(..)
-            | ListenerKind::Ws(_)
-            | ListenerKind::Wss(..),
-            _,
-        ) => false,
+        None => first.is_none_or(|first| first.is_ipv4() == listener.address.is_ipv4()),
     };
     let found = listeners
         .iter()
-        .position(|(_, listener)| speaks(listener) && fits(listener));
+        .position(|(_, listener)| listener.kind.transport() == transport && fits(listener));
     if found.is_none() {
-        let transport = transport_name(transport.kind());
+        let transport = transport_name(transport);
         let what = name.map_or(
             format!("no {transport} listener of its members' address family"),
             |name| format!("no {transport} listener `{name}`"),
@@ -306,7 +352,56 @@ fn upstream_listener(
         );
     }
     let address = listeners.get(found?)?.1.address;
-    Some((found?, address))
+    let addresses = members.iter().map(MemberAt::address).enumerate();
+    for (i, member) in addresses.filter_map(|(i, address)| Some((i, address?))) {
+        if member.is_ipv4() != address.is_ipv4() {
+            faults.push(
+                format!("{key}.members[{i}]"),
+                format!("{member} is of another address family than its listener {address}"),
+                "make an upstream of its own for each family",
+            );
+        }
+    }
+    found
+}
+
+/// In lower case.
+fn certificates(
+    key: &str,
+    names: &[String],
+    listeners: &Listeners,
+    faults: &mut Faults,
+) -> Vec<String> {
+    let asks = |(_, listener): &(String, Listener)| match &listener.kind {
+        ListenerKind::Tls(_, ClientCertificates::Optional(_) | ClientCertificates::Required(_)) => {
+            true
+        }
+        ListenerKind::Tls(_, ClientCertificates::NotAsked)
+        | ListenerKind::Udp
+        | ListenerKind::Tcp
+        | ListenerKind::Ws(_)
+        | ListenerKind::Wss(..) => false,
+    };
+    if !names.is_empty() && !listeners.iter().any(asks) {
+        faults.push(
+            format!("{key}.certificates"),
+            "no listener asks for certificates",
+            "add client_ca to a [[listener]] with transport = \"tls\"",
+        );
+    }
+    for (i, name) in names.iter().enumerate() {
+        if !matches!(
+            ServerName::try_from(name.as_str()),
+            Ok(ServerName::DnsName(_))
+        ) {
+            faults.push(
+                format!("{key}.certificates[{i}]"),
+                format!("`{name}` is not a name"),
+                "write the domain that is in its certificate, such as sip.carrier.example",
+            );
+        }
+    }
+    names.iter().map(|name| name.to_ascii_lowercase()).collect()
 }
 
 fn cidrs(key: &str, texts: &[String], faults: &mut Faults) -> Vec<Cidr> {

@@ -61,7 +61,7 @@ pub(crate) enum Speaks {
 struct Introduced {
     sni: Option<String>,
     /// What the client's certificate was verified for.
-    certificate: Option<String>,
+    certificate: Vec<String>,
 }
 
 /// Accepts until the worker stops it.
@@ -107,7 +107,7 @@ async fn admit(stream: TcpStream, peer: SocketAddr, door: Rc<Door>, permit: Owne
             let (_, session) = stream.get_ref();
             let introduced = Introduced {
                 sni: session.server_name().map(str::to_owned),
-                certificate: tls::client_name(session),
+                certificate: tls::client_names(session),
             };
             serve(stream, peer, introduced, visit, door).await;
         }
@@ -168,15 +168,17 @@ where
     }
 }
 
-async fn serve_sip<S>(stream: S, peer: SocketAddr, certificate: Option<String>, door: Rc<Door>)
+async fn serve_sip<S>(stream: S, peer: SocketAddr, certificate: Vec<String>, door: Rc<Door>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let worker = Rc::clone(&door.worker);
     let source = Source::address(door.transport, peer, Arc::clone(&door.name));
-    let upstream = worker.borrow().upstream_of(door.listener, peer.ip());
+    let upstream = worker
+        .borrow()
+        .upstream_of(door.listener, peer.ip(), &certificate);
     let side = upstream.map_or(Side::Stranger, Side::Upstream);
-    let flow = Arc::new(door.flow(peer, side, source.verified(certificate)));
+    let flow = Arc::new(door.flow(peer, side, source.verified(certificate.into_iter().next())));
     let pipe = Rc::new(Pipe::new(door.bounds.queue_bytes_max));
     worker.borrow_mut().opened(&flow, Rc::clone(&pipe));
     let keeping = Keeping {

@@ -21,10 +21,7 @@ use anyhow::{Context, Result};
 use hookswitch_sip::flow::Transport;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{
-    config::{Listener, ListenerKind},
-    state,
-};
+use crate::{config::Listener, state};
 
 /// Connections that wait in the kernel to be accepted, for each worker.
 const BACKLOG_MAX: i32 = 1_024;
@@ -60,12 +57,10 @@ pub(crate) fn bind(index: usize, listener: &Listener, workers: u8) -> Result<Bou
             listener.name
         )
     };
-    let (transport, kind) = match listener.kind {
-        ListenerKind::Udp => (Transport::Udp, Type::DGRAM),
-        ListenerKind::Tcp => (Transport::Tcp, Type::STREAM),
-        ListenerKind::Tls(..) => (Transport::Tls, Type::STREAM),
-        ListenerKind::Ws(_) => (Transport::Ws, Type::STREAM),
-        ListenerKind::Wss(..) => (Transport::Wss, Type::STREAM),
+    let transport = listener.kind.transport();
+    let kind = match transport {
+        Transport::Udp => Type::DGRAM,
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => Type::STREAM,
     };
     let sockets = bind_all(listener.address, kind, workers).with_context(remedy)?;
     let address = sockets.local_addr().with_context(remedy)?;

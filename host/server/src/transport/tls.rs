@@ -17,7 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use webpki::EndEntityCert;
 
 use crate::{
-    config::{Certificate, ClientCertificates, ListenerKind, Upstream, UpstreamTransport},
+    config::{Certificate, ClientCertificates, ListenerKind, Upstream},
     state::State,
 };
 
@@ -26,6 +26,8 @@ const SYSTEM_CAS: [&str; 2] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
 ];
+/// Of one certificate, that are looked at.
+const CLIENT_NAMES_MAX: usize = 32;
 /// A browser resumes once or twice; each ticket costs a record.
 const TICKETS: usize = 1;
 
@@ -106,9 +108,8 @@ fn verifier(clients: &ClientCertificates) -> Result<Option<Arc<dyn ClientCertVer
 
 /// For an upstream that speaks TLS; `None` for the others.
 pub(crate) fn connector_to(upstream: &Upstream) -> Result<Option<TlsConnector>> {
-    let tls = match &upstream.transport {
-        UpstreamTransport::Udp | UpstreamTransport::Tcp => return Ok(None),
-        UpstreamTransport::Tls(tls) => tls,
+    let Some(tls) = &upstream.tls else {
+        return Ok(None);
     };
     let roots = match &tls.ca {
         Some(ca) => roots(ca)?,
@@ -162,16 +163,20 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>> {
         .with_context(|| format!("key {}: name a PEM file", file.display()))
 }
 
-/// What the verified certificate of the client says that it is: a SIP domain or user (RFC 5922 §7.1), else a name of DNS.
-pub(crate) fn client_name(connection: &ServerConnection) -> Option<String> {
-    let leaf = connection.peer_certificates()?.first()?;
-    let leaf = EndEntityCert::try_from(leaf).ok()?;
-    let of_uri = leaf
+/// What the verified certificate of the client says that it is: SIP domains and users (RFC 5922 §7.1), without any the names of DNS.
+pub(crate) fn client_names(connection: &ServerConnection) -> Vec<String> {
+    let leaf = connection.peer_certificates().and_then(<[_]>::first);
+    let Some(Ok(leaf)) = leaf.map(EndEntityCert::try_from) else {
+        return Vec::new();
+    };
+    let of_sip = leaf
         .valid_uri_names()
-        .find_map(|uri| uri.strip_prefix("sip:"));
-    of_uri
-        .or_else(|| leaf.valid_dns_names().next())
-        .map(str::to_owned)
+        .filter_map(|uri| uri.strip_prefix("sip:"));
+    let mut names: Vec<&str> = of_sip.take(CLIENT_NAMES_MAX).collect();
+    if names.is_empty() {
+        names = leaf.valid_dns_names().take(CLIENT_NAMES_MAX).collect();
+    }
+    names.into_iter().map(str::to_owned).collect()
 }
 
 fn names(host: &str) -> Vec<String> {

@@ -93,7 +93,9 @@ fn read(
         match socket.0.get_ref().recv_from(buffer) {
             Ok((length, peer)) => {
                 flows.know(worker.directory_version());
-                let flow = flows.of(peer, |listener| worker.upstream_of(listener, peer.ip()));
+                let flow = flows.of(peer, |listener| {
+                    worker.upstream_of(listener, peer.ip(), &[])
+                });
                 let bytes = buffer.get(..length).unwrap_or_default();
                 take(socket, &flow, bytes, worker);
             }

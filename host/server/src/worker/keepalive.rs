@@ -45,11 +45,12 @@ async fn watch(id: UpstreamId, keepalive: Keepalive, worker: WorkerRef) {
 
 impl Worker {
     fn look_after(&mut self, id: UpstreamId, member: SocketAddr, by: KeepaliveBy) {
-        let Some(upstream) = self.shared.upstream(id) else {
+        let (Some(upstream), Some(way)) = (self.shared.upstream(id), self.shared.directory.way(id))
+        else {
             return;
         };
-        let listener = ListenerId(u8::try_from(upstream.listener).unwrap_or(0));
-        let (transport, lanes) = (upstream.transport.kind(), upstream.connections_max);
+        let (transport, listener) = (way.transport, way.listener);
+        let lanes = upstream.connections_max;
         let is_first = self.id == WorkerId(0);
         let to = next_hop(transport, listener, member);
         if transport != Transport::Udp {

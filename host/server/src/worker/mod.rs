@@ -299,11 +299,16 @@ impl Worker {
         all.filter(move |worker| *worker != me)
     }
 
-    /// The upstream that sends from this address to this listener.
-    pub(crate) fn upstream_of(&self, listener: ListenerId, peer: IpAddr) -> Option<UpstreamId> {
+    /// The upstream that sends from this address to this listener, with a certificate that was verified for these names.
+    pub(crate) fn upstream_of(
+        &self,
+        listener: ListenerId,
+        peer: IpAddr,
+        certificate: &[String],
+    ) -> Option<UpstreamId> {
         let transport = self.shared.listener(listener).transport;
         let directory = &self.shared.directory;
-        directory.upstream_from(peer, listener, transport)
+        directory.upstream_from(peer, listener, transport, certificate)
     }
 
     /// Grows whenever an address may belong to another upstream than before.

@@ -8,7 +8,7 @@ use hookswitch_sip::{
     flow::{Destination, Flow, FlowId, UpstreamId, WorkerId},
     message::Message,
     proxy::{
-        config::{Member, MemberHealth},
+        config::{Member, MemberHealth, Way},
         io::{DropCause, Input},
     },
     token::Keyring,
@@ -44,6 +44,7 @@ pub(crate) enum Mail {
     /// The names of an upstream lead elsewhere now.
     Members {
         upstream: UpstreamId,
+        way: Way,
         members: Vec<Member>,
     },
     /// The keys of flow tokens were rotated.
@@ -102,9 +103,15 @@ impl Worker {
                 self.is_lost(to);
                 self.drain();
             }
-            Mail::Members { upstream, members } => {
-                self.handle(Input::Members { upstream, members });
-            }
+            Mail::Members {
+                upstream,
+                way,
+                members,
+            } => self.handle(Input::Members {
+                upstream,
+                way,
+                members,
+            }),
             Mail::Member { member, health } => self.handle(Input::Member { member, health }),
             Mail::FlowClosed { flow } => self.flow_closed(flow),
             Mail::Keys(keys) => self.proxy.set_keys(keys),

@@ -176,3 +176,53 @@ async fn a_pbx_that_connects_is_its_upstream_and_anybody_else_is_not() {
     }
     scene.end().await;
 }
+
+#[tokio::test]
+async fn a_carrier_that_connects_is_known_by_its_certificate() {
+    let folder = std::env::temp_dir().join(format!("hookswitch-carrier-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let ca = Ca::new();
+    ca.write(&folder.join("ca.pem"));
+    ca.issue(&folder, "carrier", &["edge.example", "sip.carrier.example"]);
+    ca.issue(&folder, "phone", &["phone.example"]);
+    let tls = format!(
+        "[[listener]]\nname = \"tls\"\ntransport = \"tls\"\naddress = \"127.0.0.1:0\"\nclient_ca = {:?}\n\
+         client_certificate = \"optional\"\n",
+        folder.join("ca.pem")
+    );
+    // Nobody listens there: it is reached on its own connection.
+    let upstream = format!(
+        "transport = \"tls\"\nmembers = [\"127.0.0.1:9\"]\nca = {:?}\ncertificates = [\"sip.carrier.example\"]",
+        folder.join("ca.pem")
+    );
+    let pbx = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = "workers = 1\ndomains = [\"localhost\"]";
+    let scene = Scene::with_upstream(server, &upstream, &tls, pbx).await;
+    let trusted = scene.folder.join("state/cert.pem");
+    let to = "sip:100@elsewhere.example";
+    let mut lines = Vec::new();
+    for (address, own, status) in [
+        (ELSEWHERE, Some("carrier"), "SIP/2.0 404 Not Found"),
+        (ELSEWHERE, Some("phone"), "SIP/2.0 403 Forbidden"),
+        (ELSEWHERE, None, "SIP/2.0 403 Forbidden"),
+        // Its member's address says nothing where a certificate would say more.
+        (PBX, None, "SIP/2.0 403 Forbidden"),
+    ] {
+        let config = client(&trusted, own.map(|own| folder.join(own)).as_deref());
+        let line = Line::tls(address, scene.address("tls"), config).await;
+        let mut line = line.unwrap();
+        let options = request("OPTIONS", to, &line.via, 1, &from("100", to));
+        line.send(&options).await;
+        assert_eq!(line.receive().await.start(), status, "{own:?}");
+        lines.push(line);
+    }
+    let mut alice = Browser::register(&scene, "alice").await;
+    let message = request("MESSAGE", to, Browser::VIA, 1, &alice.from(to));
+    alice.send(&message).await;
+    let received = lines[0].receive().await;
+    assert!(received.start().starts_with("MESSAGE sip:100@"));
+    lines[0].send(&received.answer("200 OK", "c", "")).await;
+    assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
+    std::fs::remove_dir_all(folder).unwrap();
+    scene.end().await;
+}

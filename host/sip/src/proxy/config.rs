@@ -87,6 +87,10 @@ pub struct UpstreamConfig {
     pub listener: ListenerId,
     /// Where its members are.
     pub members: Vec<Member>,
+    /// Where they were before, and dialogs may still go on.
+    pub former: Vec<SocketAddr>,
+    /// The names in its configuration: a URI with one of these as its host leads to it.
+    pub names: Vec<MemberName>,
     /// Connections to one member, from one worker; over UDP there are none.
     pub connections_max: u8,
     /// What to do with a message that is too large for one UDP packet.
@@ -106,6 +110,8 @@ impl UpstreamConfig {
             transport: Transport::Udp,
             listener,
             members: members.into_iter().map(Member::from).collect(),
+            former: Vec::new(),
+            names: Vec::new(),
             connections_max: 1,
             oversize: Oversize::Fragment,
             mtu_bytes_max: 1300,
@@ -122,6 +128,24 @@ pub enum Announce {
     Path,
     /// By a Contact of ours in the place of the client's, for those that do not know of Path.
     Contact,
+}
+
+/// How an upstream is spoken to: DNS may prefer another way tomorrow (RFC 3263 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// `Udp`, `Tcp` or `Tls`.
+    pub transport: Transport,
+    /// What it is reached from.
+    pub listener: ListenerId,
+}
+
+/// A name that leads to members of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberName {
+    /// Of a host or a domain.
+    pub host: String,
+    /// `None` leaves it to DNS (RFC 3263 §4.2).
+    pub port: Option<u16>,
 }
 
 /// One next hop of an upstream, as a record of SRV says it (RFC 2782).

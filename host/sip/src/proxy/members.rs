@@ -1,18 +1,27 @@
 //! Members of upstreams: in which order they are tried (RFC 2782, RFC 3263 §4.3), which of them are passed over since they did not
 //! answer, and by how many connections they are reached. A member that is passed over is tried after the others, never left out.
 
-use std::{collections::BTreeMap, hash::Hasher, net::SocketAddr, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::Hasher,
+    net::SocketAddr,
+    time::Instant,
+};
 
 use super::{
     Proxy,
-    config::{Member, MemberHealth},
-    place::Place,
+    config::{Member, MemberHealth, MemberName, UpstreamConfig, Way},
+    place::{Place, Wanted},
 };
 use crate::{
     flow::{Destination, Flow, FlowId, Side, UpstreamId},
     message::Message,
     token::End,
+    uri::{Host, SipUri},
 };
+
+/// Of one upstream.
+const FORMER_MEMBERS_MAX: usize = 64;
 
 /// Until when members are passed over. No larger than the upstreams.
 #[derive(Debug, Default)]
@@ -51,6 +60,36 @@ impl Proxy {
         }
     }
 
+    /// Where a URI leads as a next hop: to an address, or to the upstream that has its name. `turn` decides among members.
+    pub(super) fn place_at_uri(&self, uri: &SipUri<'_>, turn: u64) -> Option<Place> {
+        match uri.host.address() {
+            Some(_) => Place::at_uri(&self.config, uri),
+            None => self.place_at_upstream(self.upstream_named(uri)?, turn),
+        }
+    }
+
+    /// Does the host of a URI name an upstream?
+    pub(super) fn is_named(&self, uri: &SipUri<'_>) -> bool {
+        self.upstream_named(uri).is_some()
+    }
+
+    /// The upstream whose members the host of a URI leads to, over a transport that the URI allows.
+    fn upstream_named(&self, uri: &SipUri<'_>) -> Option<UpstreamId> {
+        let wanted = Wanted::by(uri)?;
+        let leads_to = |upstream: &UpstreamConfig, name: &MemberName| {
+            let is_at = |port| upstream.members.iter().any(|at| at.address.port() == port);
+            uri.host.is_same(Host::Name(&name.host))
+                && (uri
+                    .port
+                    .is_none_or(|port| name.port == Some(port) || is_at(port)))
+        };
+        let at = self.config.upstreams.iter().position(|upstream| {
+            wanted.is_met_by(upstream.transport)
+                && upstream.names.iter().any(|name| leads_to(upstream, name))
+        });
+        u16::try_from(at?).ok().map(UpstreamId)
+    }
+
     /// What whoever looks after the members has found out.
     pub(super) fn on_member_health(&mut self, member: SocketAddr, health: MemberHealth) {
         match health {
@@ -60,11 +99,12 @@ impl Proxy {
     }
 
     /// The names of an upstream are elsewhere now. What is under way goes on where it is.
-    pub(super) fn on_members(&mut self, id: UpstreamId, members: Vec<Member>) {
+    pub(super) fn on_members(&mut self, id: UpstreamId, way: Way, members: Vec<Member>) {
         let Some(upstream) = self.config.upstreams.get_mut(usize::from(id.0)) else {
             return;
         };
-        upstream.members = members;
+        (upstream.transport, upstream.listener) = (way.transport, way.listener);
+        move_to(upstream, members);
         let upstreams = &self.config.upstreams;
         self.passed_over.0.retain(|address, _| {
             let mut members = upstreams.iter().flat_map(|upstream| &upstream.members);
@@ -104,6 +144,22 @@ impl Proxy {
             peer,
         })
     }
+}
+
+/// Elsewhere from now on. Where it was is remembered for the dialogs that go on there.
+fn move_to(upstream: &mut UpstreamConfig, members: Vec<Member>) {
+    let before = std::mem::replace(&mut upstream.members, members);
+    let before = before.into_iter().map(|member| member.address);
+    let mut former = std::mem::take(&mut upstream.former);
+    former.extend(before);
+    let is_now = |address: &SocketAddr| upstream.members.iter().any(|at| at.address == *address);
+    // The latest last, each once.
+    let mut seen = BTreeSet::new();
+    former.reverse();
+    former.retain(|address| !is_now(address) && seen.insert(*address));
+    former.truncate(FORMER_MEMBERS_MAX);
+    former.reverse();
+    upstream.former = former;
 }
 
 /// By priority, those that are passed over last; by weight among equals.
@@ -151,6 +207,7 @@ fn weighted(members: &[Member], turn: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::ListenerId;
 
     fn member(last: u8, priority: u16, weight: u16) -> Member {
         Member {
@@ -191,5 +248,20 @@ mod tests {
         }
         assert_eq!(first, [0, 0, 2_000, 3_000]);
         assert_eq!(order(&members, &[2, 3], 1)[0], 1);
+    }
+
+    #[test]
+    fn where_an_upstream_was_is_remembered_up_to_a_limit() {
+        let mut upstream = UpstreamConfig::new("pbx", ListenerId(0), Vec::new());
+        for last in [1, 2, 1, 3] {
+            move_to(&mut upstream, vec![member(last, 0, 0)]);
+        }
+        let former = [2, 1].map(|last| member(last, 0, 0).address);
+        assert_eq!(upstream.former, former);
+        for last in 4..=255 {
+            move_to(&mut upstream, vec![member(last, 0, 0)]);
+        }
+        assert_eq!(upstream.former.len(), FORMER_MEMBERS_MAX);
+        assert_eq!(upstream.former.last(), Some(&member(254, 0, 0).address));
     }
 }

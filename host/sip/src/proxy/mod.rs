@@ -27,6 +27,7 @@ mod calls;
 mod cancel;
 mod client;
 mod dialog;
+mod ended;
 mod forget;
 mod forward;
 mod gates;
@@ -181,7 +182,11 @@ impl Proxy {
             Input::Stored { id, reply } => self.on_stored(id, reply),
             Input::MediaDone { id, verdict } => self.on_media(id, verdict),
             Input::Member { member, health } => self.on_member_health(member, health),
-            Input::Members { upstream, members } => self.on_members(upstream, members),
+            Input::Members {
+                upstream,
+                way,
+                members,
+            } => self.on_members(upstream, way, members),
             Input::Drain => self.service = Service::Draining,
         }
     }

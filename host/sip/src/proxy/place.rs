@@ -13,6 +13,13 @@ use crate::{
     uri::{Scheme, SipUri},
 };
 
+/// What a URI says of the transport to its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Any,
+    This(Transport),
+}
+
 /// Where a branch is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -24,6 +31,29 @@ pub(super) struct Place {
     pub(super) side: Side,
     /// Members of the upstream that are still to be tried if this one does not answer.
     pub(super) others: Vec<SocketAddr>,
+}
+
+impl Wanted {
+    /// `sips:` goes by TLS or not at all (RFC 3261 §26.2.2). `None` for what next hops do not speak.
+    pub(super) fn by(uri: &SipUri<'_>) -> Option<Self> {
+        let named = uri.transport().map(str::to_ascii_lowercase);
+        match (uri.scheme, named.as_deref()) {
+            (Scheme::Sip, None) => Some(Self::Any),
+            (Scheme::Sip, Some("udp")) => Some(Self::This(Transport::Udp)),
+            (Scheme::Sip, Some("tcp")) => Some(Self::This(Transport::Tcp)),
+            (Scheme::Sip, Some("tls")) | (Scheme::Sips, None | Some("tcp" | "tls")) => {
+                Some(Self::This(Transport::Tls))
+            }
+            (Scheme::Sip | Scheme::Sips, Some(_)) => None,
+        }
+    }
+
+    pub(super) fn is_met_by(self, transport: Transport) -> bool {
+        match self {
+            Self::Any => true,
+            Self::This(wanted) => wanted == transport,
+        }
+    }
 }
 
 impl Place {
@@ -81,18 +111,13 @@ impl Place {
         Some(Self::at_hop(listener, transport, peer, side))
     }
 
-    /// Where a URI points, if its host is an address. `sips:` goes by TLS or not at all (RFC 3261 §26.2.2).
+    /// Where a URI points, if its host is an address.
     pub(super) fn at_uri(config: &ProxyConfig, uri: &SipUri<'_>) -> Option<Self> {
         let ip = uri.host.address()?;
         let at = |transport| SocketAddr::new(ip, uri.port.unwrap_or(default_port(transport)));
-        let named = uri.transport().map(str::to_ascii_lowercase);
-        let transport = match (uri.scheme, named.as_deref()) {
-            (Scheme::Sip, None) => member_transport(config, ip, uri.port),
-            (Scheme::Sip, Some("udp")) => Transport::Udp,
-            (Scheme::Sip, Some("tcp")) => Transport::Tcp,
-            (Scheme::Sip, Some("tls")) => Transport::Tls,
-            (Scheme::Sips, None | Some("tcp" | "tls")) => Transport::Tls,
-            (Scheme::Sip | Scheme::Sips, Some(_)) => return None,
+        let transport = match Wanted::by(uri)? {
+            Wanted::Any => member_transport(config, ip, uri.port),
+            Wanted::This(transport) => transport,
         };
         Self::at_address(config, transport, at(transport))
     }
@@ -181,7 +206,10 @@ fn transport_of(config: &ProxyConfig, listener: ListenerId) -> Transport {
 fn side_of(config: &ProxyConfig, peer: SocketAddr) -> Side {
     let is_member =
         |upstream: &UpstreamConfig| upstream.members.iter().any(|member| member.address == peer);
-    let at = config.upstreams.iter().position(is_member);
+    let was_member = |upstream: &UpstreamConfig| upstream.former.contains(&peer);
+    let mut upstreams = config.upstreams.iter();
+    let at = upstreams.clone().position(is_member);
+    let at = at.or_else(|| upstreams.position(was_member));
     at.and_then(|at| u16::try_from(at).ok())
         .map_or(Side::Stranger, |at| Side::Upstream(UpstreamId(at)))
 }

@@ -43,13 +43,13 @@ impl Proxy {
         let uri = request.request_uri().and_then(|uri| Uri::parse(uri).ok());
         let is_local = uri.is_some_and(|uri| self.names.is_local(&uri));
         let aor = uri.and_then(|uri| self.names.aor(&uri));
-        let route = next_route(request).map(|uri| Place::at_uri(&self.config, &uri));
+        let route = next_route(request).map(|uri| self.place_at_uri(&uri, tx.to_tag));
         let is_register = request.method() == Some(Method::Register);
         match (route, aor) {
             (Some(Some(place)), _) => self.go_to(id, vec![place_only(place)]),
             (Some(None), _) => self.reply(
                 id,
-                Reply::new(480, Cause::Unreachable).detail("Route without an address"),
+                Reply::new(480, Cause::Unreachable).detail("Route to a host that is not known"),
             ),
             (None, _) if is_register && is_local => match self.config.registrar.upstream {
                 Some(upstream) => self.relay_register(id, upstream),

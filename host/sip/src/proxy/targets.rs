@@ -81,9 +81,8 @@ impl Proxy {
         let at = |place: Option<Place>| {
             place.map_or(Resolved::Nowhere, |place| Resolved::At(Box::new(place)))
         };
-        let at_text = |text: &str| {
-            at(SipUri::from_text(text).and_then(|uri| Place::at_uri(&self.config, &uri)))
-        };
+        let at_text =
+            |text: &str| at(SipUri::from_text(text).and_then(|uri| self.place_at_uri(&uri, turn)));
         if let Some(next_hop) = &target.next_hop {
             return at_text(next_hop);
         }
@@ -93,13 +92,20 @@ impl Proxy {
                 .aor_of(uri)
                 .map_or(Resolved::Nowhere, Resolved::Registered),
             TargetKind::Uri(uri) => match self.aor_of(uri) {
-                // Where every domain is ours, an address that is none of our listeners' is still an address.
-                Some(aor) if !self.config.domains.is_empty() || !is_elsewhere(uri, &self.names) => {
+                // Where every domain is ours, an upstream and an address that is none of our listeners' are still what they are.
+                Some(aor) if !self.config.domains.is_empty() || !self.is_elsewhere(uri) => {
                     Resolved::Registered(aor)
                 }
                 Some(_) | None => at_text(uri),
             },
         }
+    }
+
+    fn is_elsewhere(&self, uri: &str) -> bool {
+        SipUri::from_text(uri).is_some_and(|uri| match uri.host.address() {
+            Some(_) => !self.names.is_ours(&uri),
+            None => self.is_named(&uri),
+        })
     }
 
     fn aor_of(&self, uri: &str) -> Option<Aor> {
@@ -143,11 +149,6 @@ fn own_uri(target: &Target) -> Option<String> {
         TargetKind::Uri(uri) => Some(uri.clone()),
         TargetKind::Upstream(_) | TargetKind::Registered(_) => None,
     }
-}
-
-/// A literal address that is not ours.
-fn is_elsewhere(uri: &str, names: &super::names::Names) -> bool {
-    SipUri::from_text(uri).is_some_and(|uri| uri.host.address().is_some() && !names.is_ours(&uri))
 }
 
 pub(super) fn place_only(place: Place) -> Candidate {

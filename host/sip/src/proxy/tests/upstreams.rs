@@ -1,7 +1,7 @@
 //! Upstreams by connections, members that do not answer, and `sips:`.
 
 use super::*;
-use crate::proxy::config::MemberHealth;
+use crate::proxy::config::{MemberHealth, MemberName, Way};
 
 const ALICE: Peer = Peer::Web(1);
 
@@ -249,4 +249,77 @@ fn an_upstream_is_reached_at_its_member_whatever_connection_it_opened() {
             ..
         }
     ));
+}
+
+/// As `net`, with an upstream of this name and transport beside the PBX.
+fn net_with_trunk(name: &str, port: Option<u16>, transport: Transport) -> Net {
+    let mut config = config();
+    config.listeners.push(ListenerConfig {
+        name: "stream".to_owned(),
+        transport,
+        host: "192.0.2.1".to_owned(),
+        port: 5061,
+    });
+    let listener = ListenerId(if transport == Transport::Udp { 1 } else { 2 });
+    let name = MemberName {
+        host: name.to_owned(),
+        port,
+    };
+    config.upstreams.push(UpstreamConfig {
+        transport,
+        names: vec![name],
+        ..UpstreamConfig::new("trunk", listener, vec![TRUNK.parse().unwrap()])
+    });
+    net_with(config)
+}
+
+const TRUNK: &str = "192.0.2.30:5062";
+
+#[test]
+fn the_name_of_an_upstream_is_a_next_hop() {
+    let reaches = |transport, port, uri: &str| {
+        let mut net = net_with_trunk("trunk.example", port, transport);
+        let route = format!("Route: <{uri}>\n");
+        let asked = request(Peer::Pbx, "OPTIONS", "sip:1@x.test", "o", &route, "");
+        let (to, sent) = net.first_of(Peer::Pbx.flow(), asked);
+        sent.is_request().then(|| peer_of(to)).as_deref() == Some(TRUNK)
+    };
+    use Transport::{Tls, Udp};
+    assert!(reaches(Udp, None, "sip:Trunk.Example;lr"));
+    assert!(reaches(Udp, None, "sip:trunk.example;transport=udp;lr"));
+    // The port is that to which the name leads, or is configured with it.
+    assert!(reaches(Udp, None, "sip:trunk.example:5062;lr"));
+    assert!(reaches(Udp, Some(5070), "sip:trunk.example:5070;lr"));
+    assert!(reaches(Tls, None, "sips:trunk.example;lr"));
+    assert!(reaches(Tls, None, "sip:trunk.example;transport=tls;lr"));
+
+    assert!(!reaches(Udp, None, "sip:trunk.example:5060;lr"));
+    assert!(!reaches(Udp, None, "sip:trunk.example;transport=tcp;lr"));
+    assert!(!reaches(Udp, None, "sips:trunk.example;lr"));
+    assert!(!reaches(Udp, None, "sip:sub.trunk.example;lr"));
+    assert!(!reaches(Udp, None, "sip:trunk.example;transport=ws;lr"));
+}
+
+#[test]
+fn an_upstream_that_moved_is_spoken_to_in_its_new_way() {
+    let mut net = net_with_trunk("trunk.example", None, Transport::Tcp);
+    let route = "Route: <sip:trunk.example;lr>\n";
+    let asks = |net: &mut Net, branch: &str| {
+        let asked = request(Peer::Pbx, "OPTIONS", "sip:1@x.test", branch, route, "");
+        net.first_of(Peer::Pbx.flow(), asked)
+    };
+    let (to, _) = asks(&mut net, "a");
+    assert!(matches!(to, Destination::Connect { .. }));
+    net.input(Input::Members {
+        upstream: UpstreamId(1),
+        way: Way {
+            transport: Transport::Udp,
+            listener: ListenerId(1),
+        },
+        members: vec!["192.0.2.31:5060".parse().unwrap()],
+    });
+    let (to, sent) = asks(&mut net, "b");
+    assert_eq!(peer_of(to), "192.0.2.31:5060");
+    let via = String::from_utf8_lossy(sent.values(HeaderName::Via).next().unwrap()).into_owned();
+    assert!(via.starts_with("SIP/2.0/UDP "), "{via}");
 }

@@ -1,0 +1,80 @@
+//! What is said of a server transaction that came to its end, and of what never became one.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::flow::{Flow, FlowId, UpstreamId};
+
+/// What a server transaction came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// As it came on the wire.
+    pub method: String,
+    /// As it came.
+    pub request_uri: String,
+    /// URI of From.
+    pub from_uri: String,
+    /// URI of To.
+    pub to_uri: String,
+    /// Call-ID.
+    pub call_id: String,
+    /// What it came on.
+    pub flow: Arc<Flow>,
+    /// The dialog's token was verified.
+    pub in_dialog: bool,
+    /// The final status sent; 0 if none was.
+    pub status: u16,
+    /// Where that status comes from.
+    pub cause: Cause,
+    /// More of the cause, for people; may be empty.
+    pub detail: String,
+    /// The upstream that answered, if one did.
+    pub upstream: Option<UpstreamId>,
+    /// What the branch was sent on whose 2xx was forwarded, if on a flow.
+    pub callee: Option<FlowId>,
+    /// From its first byte to its final response.
+    pub took: Duration,
+}
+
+/// Where a transaction's end comes from: a closed set, for metric labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// A final response of a branch was forwarded.
+    Forwarded,
+    /// A policy answered.
+    Policy,
+    /// A policy failed.
+    PolicyFault,
+    /// A policy discarded the request.
+    Discarded,
+    /// We answered a probe: OPTIONS to the proxy itself.
+    Answered,
+    /// We answered: the request was wrong (400, 403, 404, 416, 420, 481, 482, 483, 501 …).
+    Refused,
+    /// The registrar answered.
+    Registrar,
+    /// CANCEL.
+    Cancelled,
+    /// No answer in time (408).
+    Timeout,
+    /// The next hop could not be reached, or a flow is gone.
+    Unreachable,
+    /// A limit of ours was reached (503).
+    Overload,
+    /// The client's flow was gone before an answer could be sent.
+    ClientGone,
+}
+
+/// Why something was dropped without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropCause {
+    /// A response that matches no client transaction, or is for nobody behind us.
+    StrayResponse,
+    /// An ACK that matches nothing and has no token.
+    StrayAck,
+    /// A response whose topmost Via is not ours.
+    ForeignVia,
+    /// A message that cannot be answered.
+    Unanswerable,
+    /// A queue or table was full.
+    Overload,
+}
