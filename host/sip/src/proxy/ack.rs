@@ -5,6 +5,7 @@ use std::hash::Hasher;
 use super::{
     Proxy,
     asks::Waiting,
+    believe,
     dialog::{InDialog, call_key},
     forward::{carries_session, next_max_forwards},
     gates::Crowded,
@@ -53,6 +54,8 @@ impl Proxy {
             let actions = tx.step(ServerEvent::Ack);
             return self.act_server(id, actions, None);
         }
+        believe::disbelieve(&mut ack, flow.side);
+        believe::take_tokens(&mut ack, flow.side);
         let number = self.ack_number(&ack);
         let is_spent = ack.max_forwards() == Some(0);
         match self.take_routes(&mut ack, flow) {

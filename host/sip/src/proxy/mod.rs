@@ -21,6 +21,7 @@ pub(crate) mod via;
 
 mod ack;
 mod asks;
+mod believe;
 mod best;
 mod branch;
 mod calls;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Proxy, Service, Timeout,
+    Proxy, Service, Timeout, believe,
     best::Best,
     dialog::{call_key, makes_dialog},
     ids::{CallKey, TxId, TxKey},
@@ -140,6 +140,7 @@ impl Proxy {
     ) {
         let reply_to = reply_to(&request, &flow);
         stamp_via(&mut request, flow.peer);
+        believe::disbelieve(&mut request, flow.side);
         let room = self.room(&request);
         if room == Room::Nobody {
             return self.reply_full(&flow, &request, reply_to);

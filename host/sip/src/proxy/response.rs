@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Proxy,
+    Proxy, believe,
     best::Failure,
     branch::{Branch, BranchPhase, ClientEvent, Heard, Rewritten},
     dialog::with_tag,
@@ -99,6 +99,8 @@ impl Proxy {
             return;
         };
         let popped = response.remove_first_value(HeaderName::Via);
+        believe::disbelieve(&mut response, branch.candidate.place.side);
+        believe::hide(&mut response, tx.flow.side);
         // What cannot be written passes as it came: who waits for it must not wait for ever.
         let _ = popped.and_then(|_| restore(&mut response, &tx.request, branch));
         if let Some(op) = self.take_registered(&mut response, tx, branch) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Proxy,
+    Proxy, believe,
     best::Failure,
     branch::{Branch, Fallback, Rewritten},
     config::Oversize,
@@ -45,6 +45,7 @@ impl Proxy {
             return Err(Failure::own(480, Cause::Unreachable, "sips needs TLS"));
         }
         let mut request = (*branch.request).clone();
+        believe::hide(&mut request, branch.candidate.place.side);
         let record_route = self.record_route(tx, branch);
         let aliases = self.announce(&mut request, tx, &branch.candidate.place);
         let aliases = aliases.map_err(too_large)?;

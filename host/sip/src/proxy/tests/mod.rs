@@ -1,6 +1,7 @@
 //! A proxy between a browser, a phone that registered over UDP, and a PBX; store and media answer at once. The ladders of races are
 //! in `tests/simulator`; here is what proves that each part does its work.
 
+mod believe;
 mod calls;
 mod chaos;
 mod fork;

@@ -1,0 +1,66 @@
+//! Who is believed about who somebody is (RFC 3325): upstreams are inside of the trust domain, browsers and strangers are outside. What
+//! comes from outside goes no further, and what a caller wants hidden does not leave. Never asks anybody who they are: policies do.
+
+use crate::{
+    flow::Side,
+    message::{HeaderName, Message, unfold},
+};
+
+/// What only the trust domain may say (RFC 3325 §5), and the hint of a client that no policy has taken up.
+const CLAIMS: [HeaderName; 2] = [
+    HeaderName::PAssertedIdentity,
+    HeaderName::PPreferredIdentity,
+];
+
+/// Removes what is not believed of a message that comes from there.
+pub(super) fn disbelieve(message: &mut Message, from: Side) {
+    if !is_trusted(from) {
+        for name in CLAIMS {
+            message.remove(name);
+        }
+    }
+}
+
+/// Removes the asserted identity of a message that goes there if its caller wants that hidden (RFC 3325 §7, §9.3).
+pub(super) fn hide(message: &mut Message, to: Side) {
+    if !is_trusted(to) && wants_id_hidden(message) {
+        message.remove(HeaderName::PAssertedIdentity);
+    }
+}
+
+/// Removes bearer tokens (RFC 8898). An ACK repeats the credentials of its INVITE (RFC 3261 §22.1), out of which policies took them
+/// that never see the ACK; nobody may challenge it.
+pub(super) fn take_tokens(ack: &mut Message, from: Side) {
+    if is_trusted(from) {
+        return;
+    }
+    for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+        if !ack.values(name).any(is_token) {
+            continue;
+        }
+        let others = ack.values(name).filter(|value| !is_token(value));
+        let others: Vec<Vec<u8>> = others.map(|value| unfold(value).into_owned()).collect();
+        if ack.set_values(name, &others).is_err() {
+            ack.remove(name);
+        }
+    }
+}
+
+fn is_trusted(side: Side) -> bool {
+    match side {
+        Side::Upstream(_) => true,
+        Side::Web | Side::Stranger => false,
+    }
+}
+
+fn wants_id_hidden(message: &Message) -> bool {
+    let is_id = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"id");
+    message
+        .values(HeaderName::Privacy)
+        .any(|values| values.split(|byte| matches!(byte, b';' | b',')).any(is_id))
+}
+
+fn is_token(credentials: &[u8]) -> bool {
+    let scheme = credentials.split(u8::is_ascii_whitespace).next();
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer"))
+}

@@ -1,0 +1,119 @@
+//! What is told of who somebody is, and what is not believed (RFC 3325).
+
+use super::{
+    calls::{DIALOG, REVERSE},
+    *,
+};
+
+const WEB: Peer = Peer::Web(1);
+const CLAIMS: &str =
+    "P-Asserted-Identity: <sip:boss@test>\nP-Preferred-Identity: <sip:boss@test>\n";
+
+/// Who a message says that somebody is.
+fn claims(message: &Message) -> [String; 2] {
+    [
+        HeaderName::PAssertedIdentity,
+        HeaderName::PPreferredIdentity,
+    ]
+    .map(|name| field(message, name))
+}
+
+fn believed(message: &Message) -> bool {
+    match claims(message).each_ref().map(String::as_str) {
+        ["", ""] => false,
+        ["<sip:boss@test>", "<sip:boss@test>"] => true,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn upstreams_are_believed_and_nobody_else() {
+    let mut net = net();
+    net.register(WEB, "bob", "r", "<sip:bob@x.invalid;transport=ws>");
+    for (from, method, to, believes) in [
+        (WEB, "MESSAGE", Peer::Pbx, false),
+        (Peer::Stranger, "MESSAGE", WEB, false),
+        (Peer::Pbx, "MESSAGE", WEB, true),
+    ] {
+        let uri = match to {
+            Peer::Pbx => "sip:100@pbx.test.org",
+            Peer::Web(_) | Peer::Pbx2 | Peer::Stranger => "sip:bob@test",
+        };
+        net.receive(from, request(from, method, uri, "m", CLAIMS, ""));
+        let sent = net.next_for(to);
+        assert_eq!(believed(&sent), believes, "{from:?}");
+        net.receive(to, response(&sent, 200, "b", CLAIMS, ""));
+        let answer = net.next_for(from);
+        assert_eq!(believed(&answer), to == Peer::Pbx, "{from:?}");
+    }
+    net.assert_empty();
+}
+
+#[test]
+fn nobody_outside_is_believed_in_a_dialog_either() {
+    let mut net = net();
+    net.receive(
+        WEB,
+        request(WEB, "INVITE", "sip:100@pbx.test.org", "i", "", ""),
+    );
+    let invite = net.next_for(Peer::Pbx);
+    net.receive(Peer::Pbx, response(&invite, 200, "b", "", ""));
+    let there = format!("{DIALOG}{}{CLAIMS}", routes(&net.next_for(WEB)));
+    let own = "Authorization: Digest username=\"a\"\n";
+    let tokens = "Authorization: Bearer a.b.c\nProxy-Authorization: bearer\n d.e.f\n";
+    let fields = format!("{there}{own}{tokens}");
+    net.receive(WEB, request(WEB, "ACK", "sip:100@h", "k", &fields, ""));
+    let ack = net.next_for(Peer::Pbx);
+    assert!(!believed(&ack));
+    assert_eq!(
+        field(&ack, HeaderName::Authorization),
+        "Digest username=\"a\""
+    );
+    assert_eq!(ack.count(HeaderName::Authorization), 1);
+    assert!(!ack.contains(HeaderName::ProxyAuthorization));
+    net.receive(WEB, request(WEB, "INFO", "sip:100@h", "n", &there, ""));
+    let info = net.next_for(Peer::Pbx);
+    assert!(!believed(&info));
+    net.receive(Peer::Pbx, response(&info, 200, "b", CLAIMS, ""));
+    assert!(believed(&net.next_for(WEB)));
+    let back = format!("{REVERSE}{}{CLAIMS}", routes(&invite));
+    net.receive(
+        Peer::Pbx,
+        request(Peer::Pbx, "BYE", "sip:a@x.invalid", "y", &back, ""),
+    );
+    let bye = net.next_for(WEB);
+    assert!(believed(&bye));
+    net.receive(WEB, response(&bye, 486, "a", CLAIMS, ""));
+    assert!(!believed(&net.next_for(Peer::Pbx)));
+    net.assert_empty();
+}
+
+/// RFC 3325 §7: `id` hides the identity from those outside, and from nobody inside.
+#[test]
+fn who_wants_to_be_hidden_is_hidden_outside() {
+    let asserted = "P-Asserted-Identity: <sip:+49@test>\n";
+    for (privacy, is_told) in [
+        ("", true),
+        ("Privacy: none\n", true),
+        ("Privacy: header;user\n", true),
+        ("Privacy: id\n", false),
+        ("Privacy: user; ID;critical\n", false),
+    ] {
+        let mut net = net();
+        net.register(WEB, "bob", "r", "<sip:bob@x.invalid;transport=ws>");
+        let fields = format!("{asserted}{privacy}");
+        let call = request(Peer::Pbx, "MESSAGE", "sip:bob@test", "m", &fields, "");
+        net.receive(Peer::Pbx, call);
+        let sent = net.next_for(WEB);
+        assert_eq!(sent.contains(HeaderName::PAssertedIdentity), is_told);
+
+        net.receive(
+            WEB,
+            request(WEB, "MESSAGE", "sip:100@pbx.test.org", "w", "", ""),
+        );
+        let sent = net.next_for(Peer::Pbx);
+        net.receive(Peer::Pbx, response(&sent, 200, "b", &fields, ""));
+        let answer = net.next_for(WEB);
+        assert_eq!(answer.contains(HeaderName::PAssertedIdentity), is_told);
+    }
+}
