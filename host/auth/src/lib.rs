@@ -1,10 +1,13 @@
-//! Who somebody is: digest credentials and nonces. It holds the secrets and gives none away; no socket, no file, no clock.
+//! Who somebody is: digest credentials and nonces, bearer tokens and the keys that sign them. It holds the secrets and gives none away;
+//! no socket, no file, no clock.
 //!
 //! What came of a look at credentials is an [`Outcome`]; what to answer is up to policies.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod credentials;
 mod digest;
+mod issuer;
+mod keys;
 mod nonce;
 mod params;
 mod realm;
@@ -16,6 +19,8 @@ use std::{
 };
 
 pub use digest::Algorithm;
+pub use issuer::{Issuer, IssuerConfig};
+pub use keys::{Keys, KeysError, TokenAlgorithm};
 pub use nonce::{NONCE_KEY_BYTES, Nonces};
 pub use realm::{Attempt, Freshness, Qop, Realm, RealmConfig, UriCheck};
 pub use users::{Users, UsersError};
@@ -40,11 +45,11 @@ pub enum Outcome {
 /// Who was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The user of a realm.
+    /// The user of a realm, or the claim `sub` of a token; empty if it has none.
     pub name: String,
     /// A JSON object, of a token.
     pub claims: Option<String>,
-    /// When a token is over, in seconds of the Unix epoch.
+    /// When a token is over, leeway included, in seconds of the Unix epoch.
     pub expires_unix_s: Option<u64>,
 }
 
@@ -55,6 +60,8 @@ pub struct Auth {
     pub realms: BTreeMap<String, Realm>,
     /// Of all realms.
     pub nonces: Nonces,
+    /// By name.
+    pub issuers: BTreeMap<String, Issuer>,
 }
 
 impl Auth {
@@ -65,7 +72,7 @@ impl Auth {
     }
 
     /// The values of WWW-Authenticate or Proxy-Authenticate, strongest first; `None` if there is no such realm.
-    pub fn challenge(
+    pub fn digest_challenge(
         &self,
         realm: &str,
         client: &str,
@@ -74,6 +81,16 @@ impl Auth {
     ) -> Option<Vec<String>> {
         let realm = self.realms.get(realm)?;
         Some(realm.challenge(&self.nonces, client, freshness, now))
+    }
+
+    /// Looks at a token; `None` if there is no such issuer.
+    pub fn bearer(&self, issuer: &str, token: &str, now: SystemTime) -> Option<Outcome> {
+        Some(self.issuers.get(issuer)?.judge(token, now))
+    }
+
+    /// The value of WWW-Authenticate or Proxy-Authenticate, with an error of RFC 6750 §3.1; `None` if there is no such issuer.
+    pub fn bearer_challenge(&self, issuer: &str, error: Option<&str>) -> Option<String> {
+        Some(self.issuers.get(issuer)?.challenge(error))
     }
 }
 

@@ -6,7 +6,10 @@ mod common;
 use std::time::{Duration, SystemTime};
 
 use common::{Fields, Folder, Host, engine_with, fields, guest::Guest};
-use hookswitch_auth::{Algorithm, Auth, Nonces, Qop, Realm, RealmConfig, UriCheck, Users};
+use hookswitch_auth::{
+    Algorithm, Auth, Issuer, IssuerConfig, Nonces, Qop, Realm, RealmConfig, TokenAlgorithm,
+    UriCheck, Users,
+};
 use hookswitch_policy::{
     PolicySpec,
     context::{Hook, Identity, Outcome},
@@ -15,7 +18,19 @@ use hookswitch_policy::{
 
 const REALM: &str = "example.com";
 
-/// A policy whose request hook does this, on a host with one realm and its user alice.
+/// One that has no keys yet.
+fn issuer() -> Issuer {
+    Issuer::new(IssuerConfig {
+        name: REALM.to_owned(),
+        issuer: "https://idp.example/".to_owned(),
+        audience: vec!["sip".to_owned()],
+        algorithms: vec![TokenAlgorithm::Es256],
+        leeway: Duration::ZERO,
+        authz_server: "https://idp.example/".to_owned(),
+    })
+}
+
+/// A policy whose request hook does this, on a host with one realm and its user alice, and with one issuer.
 fn host(body: &str, change: impl Fn(&mut PolicySpec)) -> Host {
     let users = "[[user]]\nname = 'alice'\npassword = 'secret'";
     let config = RealmConfig {
@@ -29,6 +44,7 @@ fn host(body: &str, change: impl Fn(&mut PolicySpec)) -> Host {
     let auth = Auth {
         realms: [(REALM.to_owned(), realm)].into(),
         nonces: Nonces::new([1; 32], SystemTime::UNIX_EPOCH),
+        issuers: [(REALM.to_owned(), issuer())].into(),
     };
     let folder = Folder::new();
     let component = folder.write("a.wasm", &Guest::new("a").request(body).build());
@@ -111,8 +127,33 @@ fn a_challenge_is_answered_once() {
 }
 
 #[test]
+fn a_token_is_judged_and_asked_for() {
+    let judging = host("(call $judge-token)", |_| {});
+    // unavailable
+    assert_eq!(replied(judging.request().outcome).0, 405);
+    let challenging = host("(call $challenge-token)", |_| {});
+    let challenge =
+        r#"Bearer realm="example.com", authz_server="https://idp.example/", error="invalid_token""#;
+    assert_eq!(
+        replied(challenging.request().outcome),
+        (
+            407,
+            vec![("Proxy-Authenticate".to_owned(), challenge.to_owned())]
+        )
+    );
+    // What is no code of an error could end the quotes.
+    let wrongly = host("(call $challenge-wrongly)", |_| {});
+    assert_eq!(replied(wrongly.request().outcome).0, 413);
+}
+
+#[test]
 fn what_the_operator_did_not_grant_is_refused_at_the_call() {
-    for body in ["(call $judge)", "(call $challenge)"] {
+    for body in [
+        "(call $judge)",
+        "(call $challenge)",
+        "(call $judge-token)",
+        "(call $challenge-token)",
+    ] {
         let nothing = host(body, |spec| spec.grants.auth.clear());
         assert_eq!(replied(nothing.request().outcome).0, 411);
         let another = host(body, |spec| {

@@ -6,11 +6,12 @@ use std::path::Path;
 use hookswitch_policy::{Engine, EngineConfig, Policies};
 
 use crate::{
-    config::{Certificate, ClientCertificates, Config, Faults, ListenerKind, Web},
+    auth,
+    config::{self, Certificate, ClientCertificates, Config, Faults, ListenerKind, Web},
     transport::tls,
 };
 
-/// Loads and configures the policies, reads certificates and looks for the pages.
+/// Loads and configures the policies, reads certificates, users and keys, and looks for the pages.
 ///
 /// # Errors
 /// Every fault that was found.
@@ -39,10 +40,32 @@ pub fn files(config: &Config) -> Result<(), Faults> {
             );
         }
     }
+    auth_files(&config.auth, &mut faults);
     policies(config, &mut faults);
     match faults.0.is_empty() {
         true => Ok(()),
         false => Err(faults),
+    }
+}
+
+fn auth_files(config: &config::Auth, faults: &mut Faults) {
+    for (index, realm) in config.realms.iter().enumerate() {
+        if let Err(error) = auth::read_users(realm) {
+            faults.push(
+                format!("auth.realm[{index}].users"),
+                format!("{error:#}"),
+                "name a file of [[user]] with a name and a password each",
+            );
+        }
+    }
+    for (index, issuer) in config.issuers.iter().enumerate() {
+        if let Err(error) = auth::keys::issuer(issuer) {
+            faults.push(
+                format!("auth.issuer[{index}]"),
+                format!("{error:#}"),
+                "name a JSON Web Key Set (RFC 7517) with a key of the issuer's algorithms, or a PEM file of a CA",
+            );
+        }
     }
 }
 

@@ -74,24 +74,45 @@ impl Host for State {
         let challenges =
             self.policy
                 .auth()
-                .challenge(&realm, &client, freshness, SystemTime::now());
+                .digest_challenge(&realm, &client, freshness, SystemTime::now());
         let challenges = challenges.ok_or_else(|| unknown("realm", &realm))?;
         Ok(reply(role, challenges))
     }
 
-    fn bearer(&mut self, issuer: String, _: String) -> Result<Outcome, types::EditError> {
+    fn bearer(&mut self, issuer: String, token: String) -> Result<Outcome, types::EditError> {
         self.asked_about(&issuer)?;
-        Err(unknown("issuer", &issuer).into())
+        let outcome = self
+            .policy
+            .auth()
+            .bearer(&issuer, &token, SystemTime::now());
+        Ok(outcome.ok_or_else(|| unknown("issuer", &issuer))?.into())
     }
 
     fn bearer_challenge(
         &mut self,
         issuer: String,
-        _: Role,
-        _: Option<String>,
+        role: Role,
+        error: Option<String>,
     ) -> Result<Reply, types::EditError> {
         self.asked_about(&issuer)?;
-        Err(unknown("issuer", &issuer).into())
+        check_error(error.as_deref())?;
+        let auth = self.policy.auth();
+        let challenge = auth.bearer_challenge(&issuer, error.as_deref());
+        let challenge = challenge.ok_or_else(|| unknown("issuer", &issuer))?;
+        Ok(reply(role, vec![challenge]))
+    }
+}
+
+/// An error code stands in quotes (RFC 6750 §3).
+fn check_error(error: Option<&str>) -> Result<(), EditError> {
+    let is_code = |error: &str| {
+        error
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    match error {
+        Some(error) if !is_code(error) => Err(EditError::Invalid("not an error code".into())),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@
 //! `(call $reply (i32.const STATUS))`, `(call $set-status …)`, `$fault`. These do something: `$stamp` appends `X-Trail: NAME`, `$edit-via`
 //! leaves the edit's result, `$target`, `$remember` (attributes of transaction and call), `$identify`, `$say`, `$spin`, `$eat`, `$sleep`;
 //! `$skip` and `$upstreams` are the contract's own.
-//! Of `auth`: `$judge` and `$challenge` answer with what came of it.
+//! Of `auth`: `$judge` and `$challenge`, `$judge-token` and `$challenge-token` answer with what came of it.
 
 use std::path::Path;
 
@@ -161,6 +161,8 @@ impl Guest {
             (import "hookswitch:policy/hooks@0.1.0" "skip" (func $skip (param i32)))
             (import "hookswitch:policy/auth@0.1.0" "digest" (func $digest (param i32 i32 i32 i32)))
             (import "hookswitch:policy/auth@0.1.0" "digest-challenge" (func $digest-challenge (param i32 i32 i32 i32 i32)))
+            (import "hookswitch:policy/auth@0.1.0" "bearer" (func $bearer (param i32 i32 i32 i32 i32)))
+            (import "hookswitch:policy/auth@0.1.0" "bearer-challenge" (func $bearer-challenge (param i32 i32 i32 i32 i32 i32 i32)))
             (import "hookswitch:policy/source@0.1.0" "set-identity-until" (func $set-until (param i32 i32 i64 i32)))
             (import "hookswitch:policy/target@0.1.0" "is-local" (func $is-local (param i32 i32) (result i32)))
             (import "hookswitch:policy/log@0.1.0" "write" (func $log (param i32 i32 i32)))
@@ -175,6 +177,8 @@ impl Guest {
             (data (i32.const 112) "123456789")
             (data (i32.const 128) "example.com")
             (data (i32.const 144) "sip:bob@example.com")
+            (data (i32.const 176) "eyJhbGciOiJFUzI1NiJ9.e30.AA")
+            (data (i32.const 208) "invalid_token")
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
                 (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
                 (global.get $heap)
@@ -208,14 +212,28 @@ impl Guest {
                 (call $set-transaction (i32.const 16) (i32.const {bytes}) (i32.const 1) (i32.const 96) (i32.const 3) (i32.const 2048))
                 (call $set-call (i32.const 16) (i32.const {bytes}) (i32.const 1) (i32.const 96) (i32.const 3) (i32.const 2048)))
             (func $identify (call $set-identity (i32.const 16) (i32.const {bytes}) (i32.const 2048)))
-            ;; Answers 400 + 10 if it was refused + the case of the outcome or of the refusal.
             (func $judge (result i32)
                 (call $digest (i32.const 128) (i32.const 11) (i32.const 1) (i32.const 2048))
+                (call $outcome))
+            (func $judge-token (result i32)
+                (call $bearer (i32.const 128) (i32.const 11) (i32.const 176) (i32.const 27) (i32.const 2048))
+                (call $outcome))
+            ;; Answers 400 + 10 if it was refused + the case of the outcome or of the refusal.
+            (func $outcome (result i32)
                 (call $reply (i32.add (i32.const 400) (i32.add
                     (i32.mul (i32.const 10) (i32.load8_u (i32.const 2048)))
                     (i32.load8_u (i32.const 2056))))))
             (func $challenge (result i32)
                 (call $digest-challenge (i32.const 128) (i32.const 11) (i32.const 1) (i32.const 1) (i32.const 2048))
+                (call $challenged))
+            ;; With an error, or with one that is none.
+            (func $challenge-token (result i32) (call $challenge-for (i32.const 208) (i32.const 13)))
+            (func $challenge-wrongly (result i32) (call $challenge-for (i32.const 64) (i32.const 7)))
+            (func $challenge-for (param $error i32) (param $bytes i32) (result i32)
+                (call $bearer-challenge (i32.const 128) (i32.const 11) (i32.const 1)
+                    (i32.const 1) (local.get $error) (local.get $bytes) (i32.const 2048))
+                (call $challenged))
+            (func $challenged (result i32)
                 (if (result i32) (i32.load8_u (i32.const 2048))
                     (then (call $reply (i32.add (i32.const 410) (i32.load8_u (i32.const 2052)))))
                     (else

@@ -1,17 +1,25 @@
-//! `[[auth.realm]]`: what `auth` of the contract knows of credentials.
+//! `[[auth.realm]]` and `[[auth.issuer]]`: what `auth` of the contract knows of credentials and tokens.
 
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use hookswitch_auth::{Algorithm, Qop, RealmConfig, UriCheck};
 use hookswitch_policy::PolicySpec;
 
-use super::{Faults, check::File, numbers::in_range, raw};
+use super::{
+    Faults,
+    check::File,
+    issuers::{self, Issuer},
+    numbers::in_range,
+    raw,
+};
 
-/// What credentials are checked against.
+/// What credentials and tokens are checked against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Auth {
     /// In the file's order.
     pub realms: Vec<Realm>,
+    /// In the file's order.
+    pub issuers: Vec<Issuer>,
 }
 
 /// A realm of digest credentials.
@@ -31,19 +39,32 @@ pub(super) fn check(file: &mut File, policies: &[PolicySpec], faults: &mut Fault
         check_name(&format!("{key}.name"), &raw.name, &mut names, faults);
         realms.extend(realm(&key, raw, file, faults));
     }
-    file.rest_of("auth", "realm", faults);
+    let raw: Vec<(String, raw::Issuer)> = file.list("auth.issuer", faults);
+    let mut issuers = Vec::new();
+    for (key, raw) in raw {
+        check_name(&format!("{key}.name"), &raw.name, &mut names, faults);
+        issuers.extend(issuers::check(&key, raw, file, faults));
+    }
+    file.rest_of("auth", "realm, issuer", faults);
+    check_grants(policies, &names, faults);
+    Auth { realms, issuers }
+}
+
+fn check_grants(policies: &[PolicySpec], names: &HashSet<String>, faults: &mut Faults) {
     for (index, policy) in policies.iter().enumerate() {
-        for name in &policy.grants.auth {
-            if !names.contains(name) {
-                faults.push(
-                    format!("policy[{index}].grants.auth"),
-                    format!("no realm `{name}`"),
-                    "add an [[auth.realm]] of that name",
-                );
-            }
+        let unknown = policy
+            .grants
+            .auth
+            .iter()
+            .filter(|name| !names.contains(*name));
+        for name in unknown {
+            faults.push(
+                format!("policy[{index}].grants.auth"),
+                format!("no realm or issuer `{name}`"),
+                "add an [[auth.realm]] or [[auth.issuer]] of that name",
+            );
         }
     }
-    Auth { realms }
 }
 
 /// It stands in quotes in challenges.
@@ -59,7 +80,7 @@ fn check_name(key: &str, name: &str, names: &mut HashSet<String>, faults: &mut F
     if !names.insert(name.to_owned()) {
         faults.push(
             key,
-            format!("`{name}` is taken by another realm"),
+            format!("`{name}` is taken by another realm or issuer"),
             "choose another name",
         );
     }
@@ -113,7 +134,7 @@ fn realm(key: &str, raw: raw::Realm, file: &File, faults: &mut Faults) -> Option
 }
 
 /// A list of known words; `None` if there is no list.
-fn named<T: PartialEq>(
+pub(super) fn named<T: PartialEq>(
     key: &str,
     words: Option<Vec<String>>,
     find: impl Fn(&str) -> Option<T>,

@@ -5,6 +5,7 @@ mod auth;
 mod check;
 mod cidr;
 mod fault;
+mod issuers;
 mod listeners;
 mod numbers;
 mod policies;
@@ -22,6 +23,7 @@ pub use cidr::Cidr;
 pub use fault::{Fault, Faults};
 use hookswitch_policy::PolicySpec;
 use hookswitch_sip::{flow::Transport, proxy::config::Way};
+pub use issuers::{Issuer, KeySource, KeyUrl};
 pub use numbers::{Limits, Timers, length};
 
 /// All that an operator can say.

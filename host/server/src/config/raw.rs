@@ -63,6 +63,22 @@ pub(super) struct Realm {
     pub(super) uri: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issuer {
+    pub(super) name: String,
+    pub(super) issuer: String,
+    pub(super) audience: Vec<String>,
+    pub(super) keys_file: Option<PathBuf>,
+    pub(super) keys_url: Option<String>,
+    pub(super) keys_ca: Option<PathBuf>,
+    pub(super) keys_s_min: Option<i64>,
+    pub(super) keys_s_max: Option<i64>,
+    pub(super) algorithms: Option<Vec<String>>,
+    pub(super) leeway_s: Option<i64>,
+    pub(super) authz_server: Option<String>,
+}
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Routing {

@@ -300,6 +300,7 @@ fn a_realm_offers_the_strongest_first() {
                     users: "/etc/hookswitch/users.toml",
                 },
             ],
+            issuers: [],
         }
     "#]]
     .assert_debug_eq(&config.auth);
@@ -340,9 +341,96 @@ fn faults_of_realms_are_told() {
               auth.realm[0].algorithms: `crypt` is not known; write SHA-256 or MD5
               auth.realm[0].qop: empty; write auth or auth-int
               auth.realm[1].nonce_s_max: 1 is out of range; write a number from 10 to 86400
-              auth.realm[2].name: `a` is taken by another realm; choose another name
+              auth.realm[2].name: `a` is taken by another realm or issuer; choose another name
               auth.realm[2].uri: `no` is no such check; write request or any
-              auth.relm: unknown key; the keys are realm
-              policy[0].grants.auth: no realm `c`; add an [[auth.realm]] of that name"#]],
+              auth.relm: unknown key; the keys are realm, issuer
+              policy[0].grants.auth: no realm or issuer `c`; add an [[auth.realm]] or [[auth.issuer]] of that name"#]],
+    );
+}
+
+#[test]
+fn an_issuer_has_public_keys_of_any_algorithm_unless_it_says_which() {
+    let text = r#"
+        [[auth.issuer]]
+        name = "idp"
+        issuer = "https://idp.example/"
+        audience = ["sip"]
+        keys_url = "https://idp.example/keys"
+        "#;
+    let config = Config::parse(text, Path::new("/etc/hookswitch")).unwrap();
+    expect![[r#"
+        [
+            Issuer {
+                config: IssuerConfig {
+                    name: "idp",
+                    issuer: "https://idp.example/",
+                    audience: [
+                        "sip",
+                    ],
+                    algorithms: [
+                        Rs256,
+                        Ps256,
+                        Es256,
+                        Es384,
+                        EdDsa,
+                    ],
+                    leeway: 30s,
+                    authz_server: "https://idp.example/",
+                },
+                keys: Url(
+                    KeyUrl {
+                        url: https://idp.example/keys,
+                        ca: None,
+                        every_min: 10s,
+                        every_max: 300s,
+                    },
+                ),
+            },
+        ]
+    "#]]
+    .assert_debug_eq(&config.auth.issuers);
+}
+
+#[test]
+fn faults_of_issuers_are_told() {
+    check(
+        r#"
+        [[auth.issuer]]
+        name = "a"
+        issuer = "https://idp.example/"
+        audience = []
+        algorithms = ["HS256", "RS256", "none"]
+        keys_url = "https://idp.example/keys"
+        [[auth.issuer]]
+        name = "b"
+        issuer = "idp"
+        audience = ["sip"]
+        keys_url = "http://idp.example/keys"
+        keys_s_min = 0
+        [[auth.issuer]]
+        name = "b"
+        issuer = "https://idp.example/"
+        audience = ["sip"]
+        authz_server = 'https://a/"b'
+        keys_file = "keys.json"
+        leeway_s = 3600
+        [[auth.issuer]]
+        name = "d"
+        issuer = "https://idp.example/"
+        audience = ["sip"]
+        "#,
+        expect![[r#"
+            11 faults in the configuration
+              auth.issuer[0].algorithms: `none` is not known; the algorithms are RS256, PS256, ES256, ES384, EdDSA, HS256
+              auth.issuer[0].algorithms: a shared secret beside public keys; make two issuers of it
+              auth.issuer[0].keys_url: a shared secret is not to be fetched; write keys_file
+              auth.issuer[0].audience: empty; write what the claim aud must have
+              auth.issuer[1].keys_url: `http://idp.example/keys` is not a URL of https; write https://, or http:// for this machine itself
+              auth.issuer[1].keys_s_min: 0 is out of range; write a number from 1 to 86400
+              auth.issuer[1].issuer: `idp` is not a URL of https; write where clients get tokens in authz_server
+              auth.issuer[2].name: `b` is taken by another realm or issuer; choose another name
+              auth.issuer[2].leeway_s: 3600 is out of range; write a number from 0 to 600
+              auth.issuer[2].authz_server: `https://a/"b` is not a URL of https; write where clients get tokens in authz_server
+              auth.issuer[3].keys_file: keys come from one place; write keys_file or keys_url"#]],
     );
 }

@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context, Result};
 use hookswitch_sip::flow::Transport;
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig, ServerConnection,
+    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, ServerConnection,
+    client::WantsClientCert,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -111,13 +112,7 @@ pub(crate) fn connector_to(upstream: &Upstream) -> Result<Option<TlsConnector>> 
     let Some(tls) = &upstream.tls else {
         return Ok(None);
     };
-    let roots = match &tls.ca {
-        Some(ca) => roots(ca)?,
-        None => system_roots()?,
-    };
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
+    let builder = client(tls.ca.as_deref())?;
     let config = match &tls.own {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => builder
@@ -125,6 +120,20 @@ pub(crate) fn connector_to(upstream: &Upstream) -> Result<Option<TlsConnector>> 
             .with_context(|| format!("{} and {}", chain.display(), key.display()))?,
     };
     Ok(Some(TlsConnector::from(Arc::new(config))))
+}
+
+/// For a server of whoever else; shows no certificate.
+pub(crate) fn connector(ca: Option<&Path>) -> Result<TlsConnector> {
+    let config = client(ca)?.with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Trusts the CAs of a file, or else those of the system.
+fn client(ca: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
+    let roots = ca.map_or_else(system_roots, roots)?;
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots))
 }
 
 /// What the system trusts. A CA that rustls does not take is left out.

@@ -77,20 +77,38 @@ fn files_that_a_configuration_names_are_checked_with_it() {
         name = "b"
         component = "b.wasm"
         config_file = "b.json"
+        [[auth.realm]]
+        name = "example.com"
+        users = "users.toml"
+        [[auth.issuer]]
+        name = "idp"
+        issuer = "https://idp.example/"
+        audience = ["sip"]
+        keys_file = "keys.json"
+        [[auth.issuer]]
+        name = "other"
+        issuer = "https://other.example/"
+        audience = ["sip"]
+        keys_url = "https://other.example/keys"
+        keys_ca = "ca.pem"
         [admin]
         enabled = false
         "#;
     std::fs::write(folder.join("a.toml"), config).unwrap();
     std::fs::write(folder.join("b.wasm"), "no component").unwrap();
+    std::fs::write(folder.join("keys.json"), r#"{"keys":[]}"#).unwrap();
     let output = hookswitch(&folder, &["check", "a.toml"]).output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for part in [
-        "4 faults",
+        "7 faults",
         "listener[0].pages: there is no folder ./pages",
         "listener[0].certificate: certificate ./cert.pem",
         "policy[0]: `a`: cannot read ./a.wasm",
         "policy[1]: `b`: cannot read ./b.json",
+        "auth.realm[0].users: ./users.toml",
+        "auth.issuer[0]: ./keys.json: no key that can verify",
+        "auth.issuer[1]: certificate ./ca.pem",
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }

@@ -1,7 +1,10 @@
-//! Secrets on their way from files to `auth` of the contract: read at the start, and again when a file changes. A broken file leaves
-//! what was there before.
+//! Secrets on their way from files and servers to `auth` of the contract: read at the start, and again when they change. What is broken
+//! leaves what was there before.
 
-use std::{sync::Arc, time::SystemTime};
+mod fetch;
+pub(crate) mod keys;
+
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use hookswitch_auth::{Auth, Nonces, Realm, Users};
@@ -9,8 +12,8 @@ use hookswitch_policy::FileWatch;
 
 use crate::{config, state::State};
 
-/// A file of users: some 500,000 of them.
-const USERS_BYTES_MAX: u64 = 64 << 20;
+/// A file of users, some 500,000 of them, or of keys.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Reads everything that the configuration names.
 ///
@@ -24,9 +27,15 @@ pub(crate) fn start(config: &config::Auth, state: &State) -> Result<Arc<Auth>> {
         let name = realm.config.name.clone();
         Ok((name, Realm::new(realm.config.clone(), users)))
     });
+    let issuers = config.issuers.iter().map(|issuer| {
+        let name = issuer.config.name.clone();
+        let made = keys::issuer(issuer).with_context(|| format!("auth.issuer `{name}`"))?;
+        Ok((name, made))
+    });
     Ok(Arc::new(Auth {
         realms: realms.collect::<Result<_>>()?,
         nonces,
+        issuers: issuers.collect::<Result<_>>()?,
     }))
 }
 
@@ -37,7 +46,10 @@ pub(crate) fn watch(config: &config::Auth, auth: &Arc<Auth>) -> Result<Vec<FileW
         let (file, auth) = (realm.users.clone(), Arc::clone(auth));
         FileWatch::start(file, move || renew(&realm, &auth)).context("watching users")
     });
-    watches.collect()
+    let issuers = config.issuers.iter();
+    watches
+        .chain(issuers.filter_map(|issuer| keys::watch(issuer, auth)))
+        .collect()
 }
 
 fn renew(realm: &config::Realm, auth: &Auth) {
@@ -57,17 +69,22 @@ fn renew(realm: &config::Realm, auth: &Auth) {
     }
 }
 
-fn read_users(realm: &config::Realm) -> Result<Users> {
-    let path = &realm.users;
-    let read = || -> Result<Users> {
+/// The users of a realm, as its file has them.
+///
+/// # Errors
+/// The file cannot be read, or is not what [`Users::parse`] takes.
+pub(crate) fn read_users(realm: &config::Realm) -> Result<Users> {
+    let config = &realm.config;
+    let text = String::from_utf8(read(&realm.users)?)?;
+    let users = Users::parse(&text, &config.name, &config.algorithms);
+    users.with_context(|| realm.users.display().to_string())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let read = || -> Result<Vec<u8>> {
         let bytes = std::fs::metadata(path)?.len();
-        ensure!(
-            bytes <= USERS_BYTES_MAX,
-            "more than {USERS_BYTES_MAX} bytes"
-        );
-        let text = std::fs::read_to_string(path)?;
-        let config = &realm.config;
-        Ok(Users::parse(&text, &config.name, &config.algorithms)?)
+        ensure!(bytes <= FILE_BYTES_MAX, "more than {FILE_BYTES_MAX} bytes");
+        Ok(std::fs::read(path)?)
     };
     read().with_context(|| path.display().to_string())
 }
