@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::SystemTime};
 
 use bytes::Bytes;
+use hookswitch_policy::context::Source as _;
 use hookswitch_sip::{
     flow::{Flow, ListenerId},
     proxy::io::Ended,
@@ -13,7 +14,7 @@ use crate::{
     capture::Packet,
     metrics::{Count, WorkerMetrics, cause_name},
     server::{ListenerInfo, Shared},
-    source::transport_name,
+    source::{Source, transport_name},
 };
 
 /// What `[log] filter` names for whole messages: `hookswitch::message=trace`.
@@ -89,8 +90,15 @@ impl Shared {
             side = self.side_name(ended.flow.side),
             upstream = ended.upstream.map(|id| self.upstream_name(id)),
             peer = %ended.flow.peer,
+            identity = identity_of(&ended.flow).map(tracing::field::display),
         );
     }
+}
+
+/// Who it is that is connected, if a policy has found out.
+fn identity_of(flow: &Flow) -> Option<String> {
+    let identity = flow.attachment.get::<Source>()?.identity()?;
+    Some(printable(&identity).into_owned())
 }
 
 fn trace(way: Way, listener: &ListenerInfo, peer: SocketAddr, bytes: &Bytes) {
@@ -113,5 +121,42 @@ fn printable(text: &str) -> std::borrow::Cow<'_, str> {
         text.escape_debug().to_string().into()
     } else {
         text.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use hookswitch_policy::context::Identity;
+    use hookswitch_sip::flow::{Attachment, FlowId, Side, Transport, WorkerId};
+
+    use super::*;
+
+    #[test]
+    fn a_line_names_who_is_connected_for_as_long_as_that_is_so() {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 5060));
+        let source = Arc::new(Source::address(Transport::Tls, peer, "tls".into()));
+        let flow = Flow {
+            id: FlowId::Connection {
+                worker: WorkerId(0),
+                serial: 1,
+            },
+            transport: Transport::Tls,
+            listener: ListenerId(0),
+            peer,
+            side: Side::Stranger,
+            attachment: Attachment::new(Arc::clone(&source)),
+        };
+        assert_eq!(identity_of(&flow), None);
+        let identify = |name: &str, until| {
+            let name = name.to_owned();
+            source.apply(Some(Identity { name, until }), Vec::new());
+            identity_of(&flow)
+        };
+        let later = SystemTime::now() + Duration::from_secs(60);
+        assert_eq!(identify("alice", Some(later)).as_deref(), Some("alice"));
+        assert_eq!(identify("a\nb", None).as_deref(), Some("a\\nb"));
+        assert_eq!(identify("alice", Some(SystemTime::UNIX_EPOCH)), None);
     }
 }
