@@ -1,13 +1,57 @@
-//! What policies that authenticate have in common: who may use which address, and what of an untrusted peer's message must not go on.
+//! What policies that authenticate have in common: who is asked, who may use which address, and what later policies and upstreams are
+//! told. What a stranger says of who somebody is, the host removes by itself.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{EditError, message, uri};
+use crate::{Branch, EditError, auth::Role, message, transaction, uri};
 
-/// Fields by which trusted peers tell each other who somebody is (RFC 3325 §9).
-const ASSERTED: [&str; 2] = ["P-Asserted-Identity", "P-Preferred-Identity"];
+/// The transaction's attribute in which later policies find the name of who sends.
+pub const NAME: &str = "identity";
+/// The one with the address that this name uses in the request.
+pub const ADDRESS: &str = "identity-address";
+
+/// How somebody is asked about a request other than REGISTER.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// 407, as a proxy does.
+    #[default]
+    Proxy,
+    /// 401, for clients that know no other.
+    End,
+}
+
+impl From<Ask> for Role {
+    fn from(ask: Ask) -> Self {
+        match ask {
+            Ask::Proxy => Self::Proxy,
+            Ask::End => Self::End,
+        }
+    }
+}
+
+/// The sides that are asked unless the operator says otherwise: everybody but upstreams.
+pub fn untrusted() -> Vec<String> {
+    ["web", "stranger"].map(String::from).to_vec()
+}
+
+/// Tells later policies who sends, and what address they use.
+pub fn tell(name: &str, address: &str) -> Result<(), EditError> {
+    transaction::set_attribute(NAME, Some(name))?;
+    transaction::set_attribute(ADDRESS, Some(address))
+}
+
+/// Tells an upstream the address that was found to be the sender's, in P-Asserted-Identity (RFC 3325).
+pub fn assert_to(branch: &Branch) -> Result<(), EditError> {
+    match transaction::attribute(ADDRESS) {
+        Some(address) if branch.upstream.is_some() => {
+            message::set_header("P-Asserted-Identity", &format!("<{address}>"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
 
 /// Addresses that users may use besides their own, by the name of the user; those of `*` are everybody's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -38,16 +82,6 @@ fn is_own(name: &str, address: &str, is_local: impl FnOnce(&str) -> bool) -> boo
         return uri::is_same_address(&format!("sip:{name}"), address);
     }
     uri::host(address).is_some() && uri::user(address) == Some(name) && is_local(address)
-}
-
-/// Removes what only trusted peers may say of who somebody is.
-pub fn remove_asserted() -> Result<(), EditError> {
-    for name in ASSERTED {
-        if message::header(name).is_some() {
-            message::remove_header(name)?;
-        }
-    }
-    Ok(())
 }
 
 /// Keeps the values of a field for which this is true: the credentials that are meant for others.

@@ -1,6 +1,6 @@
 //! The configuration as it is written, and what it means for names, sides and credentials. Calls nothing of the host.
 
-use hookswitch_sdk::{auth::Role, identity::Addresses};
+use hookswitch_sdk::identity::{Addresses, Ask, untrusted};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -22,17 +22,6 @@ pub(crate) struct Config {
     pub(crate) assert_identity: bool,
 }
 
-/// How somebody is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Ask {
-    /// 407, as a proxy does.
-    #[default]
-    Proxy,
-    /// 401, for clients that know no other.
-    End,
-}
-
 /// How long somebody is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,10 +31,6 @@ pub(crate) enum Remember {
     Request,
     /// A WebSocket that has once told who it is can use that identity's addresses unasked.
     Connection,
-}
-
-fn untrusted() -> Vec<String> {
-    ["web", "stranger"].map(String::from).to_vec()
 }
 
 impl Config {
@@ -61,15 +46,6 @@ impl Config {
 
     pub(crate) fn trusts(&self, side: &str) -> bool {
         !self.sides.iter().any(|asked| asked == side)
-    }
-}
-
-impl From<Ask> for Role {
-    fn from(ask: Ask) -> Self {
-        match ask {
-            Ask::Proxy => Self::Proxy,
-            Ask::End => Self::End,
-        }
     }
 }
 

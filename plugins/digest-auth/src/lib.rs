@@ -20,11 +20,6 @@ use hookswitch_sdk::{
 
 use config::{Config, Remember};
 
-/// The name, for later policies.
-const IDENTITY: &str = "identity";
-/// The address that it uses in this request.
-const ADDRESS: &str = "identity-address";
-
 struct DigestAuth(Config);
 
 #[hookswitch_sdk::policy]
@@ -33,6 +28,9 @@ impl Policy for DigestAuth {
 
     fn new(config: Config) -> Result<Self, String> {
         config.check()?;
+        if !config.assert_identity {
+            hooks::skip(hooks::Hook::Branch);
+        }
         Ok(Self(config))
     }
 
@@ -56,11 +54,8 @@ impl Policy for DigestAuth {
     }
 
     fn on_branch(&mut self, _: Summary, branch: Branch) -> Result<BranchDecision, Fault> {
-        if self.0.assert_identity
-            && branch.upstream.is_some()
-            && let Some(address) = transaction::attribute(ADDRESS)
-        {
-            message::set_header("P-Asserted-Identity", &format!("<{address}>"))?;
+        if self.0.assert_identity {
+            identity::assert_to(&branch)?;
         }
         Ok(BranchDecision::Send)
     }
@@ -103,20 +98,20 @@ impl DigestAuth {
     }
 
     fn welcome(&self, role: Role, name: &str, address: &str) -> Result<Decision, Fault> {
-        transaction::set_attribute(IDENTITY, Some(name))?;
-        transaction::set_attribute(ADDRESS, Some(address))?;
+        identity::tell(name, address)?;
         self.clean(role)?;
         Ok(Decision::Next)
     }
 
-    /// What must not go on: our own credentials, and what a stranger says of who somebody is.
+    /// What must not go on: our own credentials.
     fn clean(&self, role: Role) -> Result<(), Fault> {
         let field = match role {
             Role::End => "Authorization",
             Role::Proxy => "Proxy-Authorization",
         };
-        identity::keep_values(field, |value| !config::is_for(value, &self.0.realm))?;
-        Ok(identity::remove_asserted()?)
+        Ok(identity::keep_values(field, |value| {
+            !config::is_for(value, &self.0.realm)
+        })?)
     }
 
     fn challenge(&self, role: Role, stale: bool) -> Result<Decision, Fault> {

@@ -9,10 +9,10 @@ use crate::{
     scene::Scene,
 };
 
-const PBX_NUMBER: &str = "sip:9001@elsewhere.example";
+pub(crate) const PBX_NUMBER: &str = "sip:9001@elsewhere.example";
 
 /// A policy that `cargo xtask build-plugins` made in this build's target folder.
-fn component(name: &str) -> PathBuf {
+pub(crate) fn component(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let found = test
         .ancestors()
@@ -22,7 +22,7 @@ fn component(name: &str) -> PathBuf {
 }
 
 /// A file that the configuration names.
-fn file(name: &str, text: &str) -> PathBuf {
+pub(crate) fn file(name: &str, text: &str) -> PathBuf {
     let name = format!("hookswitch-{}-{}-{name}", std::process::id(), fresh());
     let file = std::env::temp_dir().join(name);
     std::fs::write(&file, text).unwrap();
@@ -109,14 +109,14 @@ fn alice<'a>(method: &'a str, uri: &'a str) -> Answer<'a> {
 }
 
 /// Sends a request and gives the answer to it.
-async fn ask(browser: &mut Browser, method: &str, to: &str, fields: &str) -> Sip {
+pub(crate) async fn ask(browser: &mut Browser, method: &str, to: &str, fields: &str) -> Sip {
     browser
         .send(&request(method, to, Browser::VIA, 1, fields))
         .await;
     browser.receive().await
 }
 
-async fn register(browser: &mut Browser, name: &str, credentials: &str) -> Sip {
+pub(crate) async fn register(browser: &mut Browser, name: &str, credentials: &str) -> Sip {
     let aor = format!("sip:{name}@localhost");
     let fields = format!(
         "{}Contact: {}\r\n{credentials}",

@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest},
+    tungstenite::{Error, Message, client::IntoClientRequest, http::Response},
 };
 
 use crate::scene::Scene;
@@ -129,15 +129,30 @@ impl Browser {
     pub(crate) const VIA: &str = "WSS b.invalid";
 
     pub(crate) async fn connect(scene: &Scene, name: &str) -> Self {
-        let mut request = "wss://localhost/".into_client_request().unwrap();
-        request
-            .headers_mut()
-            .insert("Sec-WebSocket-Protocol", "sip".parse().unwrap());
-        let (socket, answer) = client_async(request, scene.tls().await).await.unwrap();
-        assert_eq!(answer.headers()["sec-websocket-protocol"], "sip");
-        Self {
-            name: name.to_owned(),
-            socket,
+        let connected = Self::knock(scene, name, "/", &[]).await;
+        connected.unwrap_or_else(|answer| panic!("{answer:?}"))
+    }
+
+    /// With this path and these fields; or else what was answered instead.
+    pub(crate) async fn knock(
+        scene: &Scene,
+        name: &str,
+        path: &str,
+        fields: &[(&'static str, &str)],
+    ) -> Result<Self, Response<Option<Vec<u8>>>> {
+        let url = format!("wss://localhost{path}");
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in [&[("Sec-WebSocket-Protocol", "sip")], fields].concat() {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        match client_async(request, scene.tls().await).await {
+            Ok((socket, answer)) => {
+                assert_eq!(answer.headers()["sec-websocket-protocol"], "sip");
+                let name = name.to_owned();
+                Ok(Self { name, socket })
+            }
+            Err(Error::Http(answer)) => Err(*answer),
+            Err(other) => panic!("{other}"),
         }
     }
 

@@ -15,5 +15,6 @@ mod registrations;
 mod scene;
 mod stream;
 mod streams;
+mod tokens;
 mod upstreams;
 mod workers;

@@ -1,0 +1,367 @@
+//! Who may come in, register and call with a token, and where the keys of its issuer come from: with the policy `jwt-auth`.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UdpSocket},
+    task::JoinHandle,
+};
+
+use crate::{
+    auth::{PBX_NUMBER, ask, component, file, register},
+    client::{Browser, as_caller, fresh, receive_on, request, send_to, uri, via_of},
+    scene::Scene,
+};
+
+const CHALLENGE: &str = r#"Bearer realm="idp", authz_server="https://idp.example/""#;
+const INVALID: &str =
+    r#"Bearer realm="idp", authz_server="https://idp.example/", error="invalid_token""#;
+
+/// A key of the issuer.
+struct Signer {
+    id: &'static str,
+    private: EncodingKey,
+}
+
+impl Signer {
+    fn new(id: &'static str) -> Self {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let private = EncodingKey::from_ec_der(&pair.serialize_der());
+        Self { id, private }
+    }
+
+    fn jwk(&self) -> Value {
+        let mut jwk = Jwk::from_encoding_key(&self.private, Algorithm::ES256).unwrap();
+        jwk.common.key_id = Some(self.id.to_owned());
+        serde_json::to_value(jwk).unwrap()
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.id.to_owned());
+        encode(&header, claims, &self.private).unwrap()
+    }
+
+    /// For this user, and good for so many seconds.
+    fn token(&self, user: &str, lasts_s: i64) -> String {
+        self.sign(&claims(user, lasts_s))
+    }
+}
+
+fn claims(user: &str, lasts_s: i64) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let exp = i64::try_from(now.as_secs()).unwrap() + lasts_s;
+    json!({ "iss": "https://idp.example/", "aud": "sip", "sub": user, "exp": exp })
+}
+
+fn key_set(signer: &Signer) -> String {
+    json!({ "keys": [signer.jwk()] }).to_string()
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+async fn scene_with(keys: &str, config: &str) -> Scene {
+    let more = format!(
+        r#"
+        [[auth.issuer]]
+        name = "idp"
+        issuer = "https://idp.example/"
+        audience = ["sip"]
+        leeway_s = 0
+        {keys}
+        [[policy]]
+        name = "jwt-auth"
+        component = {:?}
+        config = {{ issuer = "idp"{config} }}
+        grants = {{ auth = ["idp"] }}
+        "#,
+        component("jwt-auth")
+    );
+    Scene::start("domains = [\"localhost\"]", &more).await
+}
+
+async fn scene_of(keys: &Path, config: &str) -> Scene {
+    scene_with(&format!("keys_file = {keys:?}"), config).await
+}
+
+/// Registers again and again until the answer has this status.
+async fn until_registered(browser: &mut Browser, credentials: &str, status: &str) {
+    for _ in 0..200 {
+        let name = browser.name.clone();
+        let answer = register(browser, &name, credentials).await;
+        if answer.start() == format!("SIP/2.0 {status}") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never {status}");
+}
+
+#[tokio::test]
+async fn a_browser_registers_and_calls_with_a_token() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let scene = scene_of(&keys, ", assert-identity = true, header = \"X-Token\"").await;
+    let mut browser = Browser::connect(&scene, "alice").await;
+
+    let challenged = register(&mut browser, "alice", "").await;
+    assert_eq!(challenged.start(), "SIP/2.0 401 Unauthorized");
+    assert_eq!(challenged.all("WWW-Authenticate"), [CHALLENGE]);
+    let fields = browser.from(PBX_NUMBER);
+    let challenged = ask(&mut browser, "MESSAGE", PBX_NUMBER, &fields).await;
+    assert_eq!(
+        challenged.start(),
+        "SIP/2.0 407 Proxy Authentication Required"
+    );
+    assert_eq!(challenged.all("Proxy-Authenticate"), [CHALLENGE]);
+
+    let token = signer.token("alice", 60);
+    let registered = register(&mut browser, "alice", &bearer(&token)).await;
+    assert_eq!(registered.start(), "SIP/2.0 200 OK");
+    // The WebSocket is Alice's now, and of nobody else.
+    let again = register(&mut browser, "alice", "").await;
+    assert_eq!(again.start(), "SIP/2.0 200 OK");
+    let other = register(&mut browser, "bob", "").await;
+    assert_eq!(other.start(), "SIP/2.0 403 This address is not yours");
+
+    let forged = "P-Asserted-Identity: <sip:boss@localhost>\r\n";
+    let fields = format!(
+        "{}Contact: {}\r\n{forged}Proxy-{}X-Token: {token}\r\n",
+        browser.from(PBX_NUMBER),
+        browser.contact(),
+        bearer(&token)
+    );
+    browser
+        .send(&request("INVITE", PBX_NUMBER, Browser::VIA, 2, &fields))
+        .await;
+    let invite = receive_on(&scene.pbx).await;
+    assert_eq!(invite.all("P-Asserted-Identity"), ["<sip:alice@localhost>"]);
+    assert!(!invite.0.contains(&token), "{}", invite.0);
+
+    let contact = format!("Contact: <sip:pbx@{}>\r\n", scene.pbx.local_addr().unwrap());
+    let (udp, accept) = (scene.address("udp"), invite.answer("200 OK", "p", &contact));
+    send_to(&scene.pbx, udp, &accept).await;
+    let accepted = browser.receive().await;
+    let pbx = uri(accepted.get("Contact")).to_owned();
+    // Neither ACK nor BYE is asked for a token, and the one that is over goes no further than here.
+    let over = signer.token("alice", -60);
+    let dialog = format!("{}{}", as_caller(&accepted), bearer(&over));
+    browser
+        .send(&request("ACK", &pbx, Browser::VIA, 2, &dialog))
+        .await;
+    let ack = receive_on(&scene.pbx).await;
+    assert!(ack.start().starts_with("ACK "));
+    browser
+        .send(&request("BYE", &pbx, Browser::VIA, 3, &dialog))
+        .await;
+    let bye = receive_on(&scene.pbx).await;
+    assert!(bye.start().starts_with("BYE ") && !bye.0.contains(&over));
+    send_to(&scene.pbx, udp, &bye.answer("200 OK", "", "")).await;
+    assert_eq!(browser.receive().await.start(), "SIP/2.0 200 OK");
+
+    // The PBX is trusted: it is not asked.
+    let fields = format!(
+        "From: <sip:9001@pbx>;tag=p{}\r\nTo: <sip:alice@localhost>\r\nCall-ID: {}@pbx\r\n{contact}",
+        fresh(),
+        fresh()
+    );
+    let via = via_of(&scene.pbx);
+    let call = request("INVITE", "sip:alice@localhost", &via, 1, &fields);
+    send_to(&scene.pbx, udp, &call).await;
+    let rings = browser.receive().await;
+    assert!(rings.start().starts_with("INVITE sip:alice@alice.invalid"));
+    std::fs::remove_file(keys).unwrap();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn tokens_that_are_over_forged_or_for_others_do_not_count() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let scene = scene_of(&keys, "").await;
+    let mut browser = Browser::connect(&scene, "alice").await;
+    let mut for_others = claims("alice", 60);
+    for_others["aud"] = json!("mail");
+    for token in [
+        signer.token("alice", -1),
+        signer.sign(&for_others),
+        Signer::new("one").token("alice", 60),
+        "eyJhbGciOiJub25lIn0.e30.".to_owned(),
+        "nonsense".to_owned(),
+    ] {
+        let answer = register(&mut browser, "alice", &bearer(&token)).await;
+        assert_eq!(answer.start(), "SIP/2.0 401 Unauthorized", "{token}");
+        assert_eq!(answer.all("WWW-Authenticate"), [INVALID]);
+    }
+    let answer = register(&mut browser, "bob", &bearer(&signer.token("alice", 60))).await;
+    assert_eq!(answer.start(), "SIP/2.0 403 This address is not yours");
+    std::fs::remove_file(keys).unwrap();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_token_in_the_upgrade_lets_a_browser_in_until_it_is_over() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let config = ", upgrade = \"required\", cookie = \"sip\"";
+    let scene = scene_of(&keys, config).await;
+    let over = format!("/?access_token={}", signer.token("alice", -1));
+    for (path, challenge) in [("/", CHALLENGE), (&over, INVALID)] {
+        let refused = Browser::knock(&scene, "alice", path, &[]).await.err();
+        let refused = refused.expect("nobody comes in without a token");
+        assert_eq!(refused.status(), 401);
+        assert_eq!(refused.headers()["www-authenticate"], challenge);
+    }
+    let token = signer.token("alice", 60);
+    let (in_query, in_cookie) = (
+        format!("/?access_token={token}"),
+        format!("a=b; sip={token}"),
+    );
+    let credentials = format!("Bearer {token}");
+    for (path, fields) in [
+        (&*in_query, &[][..]),
+        ("/", &[("Cookie", &*in_cookie)]),
+        ("/", &[("Authorization", &*credentials)]),
+    ] {
+        let knock = Browser::knock(&scene, "alice", path, fields).await;
+        let registered = register(&mut knock.unwrap(), "alice", "").await;
+        assert_eq!(registered.start(), "SIP/2.0 200 OK");
+    }
+    let short = format!("/?access_token={}", signer.token("alice", 3));
+    let mut browser = Browser::knock(&scene, "alice", &short, &[]).await.unwrap();
+    let registered = register(&mut browser, "alice", "").await;
+    assert_eq!(registered.start(), "SIP/2.0 200 OK");
+    until_registered(&mut browser, "", "401 Unauthorized").await;
+    let registered = register(&mut browser, "alice", &bearer(&token)).await;
+    assert_eq!(registered.start(), "SIP/2.0 200 OK");
+    std::fs::remove_file(keys).unwrap();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_datagram_is_asked_every_time() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let scene = scene_of(&keys, "").await;
+    let mut alice = Browser::connect(&scene, "alice").await;
+    let token = signer.token("alice", 60);
+    let registered = register(&mut alice, "alice", &bearer(&token)).await;
+    assert_eq!(registered.start(), "SIP/2.0 200 OK");
+
+    // Not at the address of the PBX, which is trusted.
+    let stranger = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    let message = |credentials: &str| {
+        let fields = format!(
+            "From: <sip:carol@localhost>;tag=s{}\r\nTo: <sip:alice@localhost>\r\nCall-ID: {}@stranger\r\n{credentials}",
+            fresh(),
+            fresh()
+        );
+        let via = via_of(&stranger);
+        request("MESSAGE", "sip:alice@localhost", &via, 1, &fields)
+    };
+    let udp = scene.address("udp");
+    let credentials = format!("Proxy-{}", bearer(&signer.token("carol", 60)));
+    send_to(&stranger, udp, &message(&credentials)).await;
+    let received = alice.receive().await;
+    assert!(received.start().starts_with("MESSAGE "));
+    alice.send(&received.answer("200 OK", "a", "")).await;
+    assert_eq!(receive_on(&stranger).await.start(), "SIP/2.0 200 OK");
+    send_to(&stranger, udp, &message("")).await;
+    let asked = receive_on(&stranger).await;
+    assert_eq!(asked.start(), "SIP/2.0 407 Proxy Authentication Required");
+    std::fs::remove_file(keys).unwrap();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn keys_rotate_with_their_file() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let keys = file("keys.json", &key_set(&old));
+    let scene = scene_of(&keys, "").await;
+    let mut browser = Browser::connect(&scene, "alice").await;
+    let by = |signer: &Signer| bearer(&signer.token("alice", 60));
+    let registered = register(&mut browser, "alice", &by(&old)).await;
+    assert_eq!(registered.start(), "SIP/2.0 200 OK");
+    let refused = register(&mut browser, "alice", &by(&new)).await;
+    assert_eq!(refused.start(), "SIP/2.0 401 Unauthorized");
+
+    std::fs::rename(file("next.json", &key_set(&new)), &keys).unwrap();
+    until_registered(&mut browser, &by(&new), "200 OK").await;
+    let refused = register(&mut browser, "alice", &by(&old)).await;
+    assert_eq!(refused.start(), "SIP/2.0 401 Unauthorized");
+    std::fs::remove_file(keys).unwrap();
+    scene.end().await;
+}
+
+/// A server of keys: gives to everybody what it has, or 503 if it has nothing.
+struct KeyServer {
+    keys: Arc<Mutex<Option<String>>>,
+    url: String,
+    task: JoinHandle<()>,
+}
+
+impl KeyServer {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let keys = Arc::default();
+        let task = tokio::spawn(Self::serve(listener, Arc::clone(&keys)));
+        Self { keys, url, task }
+    }
+
+    fn have(&self, keys: Option<String>) {
+        *self.keys.lock().unwrap() = keys;
+    }
+
+    async fn serve(listener: TcpListener, keys: Arc<Mutex<Option<String>>>) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1_024];
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(request[..length].starts_with(b"GET /keys HTTP/1.1\r\n"));
+            let (status, body) = match keys.lock().unwrap().clone() {
+                Some(keys) => ("200 OK", keys),
+                None => ("503 Service Unavailable", String::new()),
+            };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_again_when_a_token_names_another() {
+    let (old, new) = (Signer::new("old"), Signer::new("new"));
+    let server = KeyServer::start().await;
+    let keys = format!("keys_url = {:?}\nkeys_s_min = 1", server.url);
+    let scene = scene_with(&keys, "").await;
+    let mut browser = Browser::connect(&scene, "alice").await;
+    let by = |signer: &Signer| bearer(&signer.token("alice", 60));
+    // Nobody can tell yet.
+    let unknown = register(&mut browser, "alice", &by(&old)).await;
+    assert_eq!(unknown.start(), "SIP/2.0 500 Server Internal Error");
+    server.have(Some(key_set(&old)));
+    until_registered(&mut browser, &by(&old), "200 OK").await;
+
+    server.have(Some(key_set(&new)));
+    until_registered(&mut browser, &by(&new), "200 OK").await;
+    // While the server has nothing better, the keys stay; somebody who makes tokens up makes it be asked.
+    server.have(None);
+    let refused = register(&mut browser, "alice", &by(&old)).await;
+    assert_eq!(refused.start(), "SIP/2.0 401 Unauthorized");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let registered = register(&mut browser, "alice", &by(&new)).await;
+    assert_eq!(registered.start(), "SIP/2.0 200 OK");
+    server.task.abort();
+    scene.end().await;
+}
