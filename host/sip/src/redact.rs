@@ -15,8 +15,8 @@ const SECRET_PARAMS: [&[u8]; 6] = [
     b"opaque",
 ];
 
-/// A message's bytes with the secrets of Authorization, Proxy-Authorization, the challenges to them and Authentication-Info
-/// replaced by `***`, and the keys of SDP (`a=crypto`, `a=ice-pwd`) by as many asterisks. Bytes that are no message are taken line
+/// A message's bytes with the secrets of Authorization, Proxy-Authorization, the challenges to them and Authentication-Info, and tokens
+/// in any field, replaced by `***`, and the keys of SDP (`a=crypto`, `a=ice-pwd`) by as many asterisks. Bytes that are no message are taken line
 /// by line too.
 #[must_use]
 pub fn redact(message: &[u8]) -> Vec<u8> {
@@ -56,6 +56,8 @@ fn redact_field(field: &[u8], out: &mut Vec<u8>) {
         Some(Authorization | ProxyAuthorization) if is_digest(value) => redact_params(field, out),
         // Of Bearer and of what we do not know, nothing but the scheme is told.
         Some(Authorization | ProxyAuthorization) => redact_after_scheme(field, colon + 1, out),
+        // A token in a field of somebody's own.
+        Some(_) | None if is_token(value) => redact_after_scheme(field, colon + 1, out),
         Some(_) | None if name == b"a=crypto" || name == b"a=ice-pwd" => {
             mask(field, colon + 1, out)
         }
@@ -68,6 +70,13 @@ fn is_digest(value: &[u8]) -> bool {
         .get(..7)
         .unwrap_or_default();
     scheme.eq_ignore_ascii_case(b"Digest ")
+}
+
+/// `Bearer …`, or how every JSON Web Token begins: `{"` in base64 (RFC 7519 §3).
+fn is_token(value: &[u8]) -> bool {
+    let text = trim(value.get(1..).unwrap_or_default());
+    let scheme = text.get(..7).unwrap_or_default();
+    text.starts_with(b"eyJ") || scheme.eq_ignore_ascii_case(b"Bearer ")
 }
 
 fn redact_after_scheme(field: &[u8], value: usize, out: &mut Vec<u8>) {
@@ -157,7 +166,7 @@ mod tests {
         check(
             "REGISTER sip:h SIP/2.0\nauthorization : Digest username=\"a\", NONCE = \"n,1\",\n response=\"0123\", uri=\"sip:h;x=y\", cnonce=abc\n\
              Proxy-Authorization: Bearer eyJ.eyJ.sig\nAuthorization: Bearer\n  folded\nProxy-Authenticate: Digest realm=\"r\", nonce=\"n\"\n\
-             X: nonce=1\n\na=ice-pwd:secret\na=crypto:1 AES inline:key\nm=audio",
+             X: nonce=1\nX-Token: eyJ.eyJ.sig\nX-Auth:bearer abc\n\na=ice-pwd:secret\na=crypto:1 AES inline:key\nm=audio",
             expect![[r#"
                 REGISTER sip:h SIP/2.0
                 authorization : Digest username="a", NONCE =***,
@@ -166,6 +175,8 @@ mod tests {
                 Authorization: Bearer ***
                 Proxy-Authenticate: Digest realm="r", nonce=***
                 X: nonce=1
+                X-Token: ***
+                X-Auth: bearer ***
 
                 a=ice-pwd:******
                 a=crypto:****************
