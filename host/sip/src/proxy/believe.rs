@@ -3,13 +3,14 @@
 
 use crate::{
     flow::Side,
-    message::{HeaderName, Message, unfold},
+    message::{HeaderName, Message, Name, unfold},
 };
 
-/// What only the trust domain may say (RFC 3325 §5), and the hint of a client that no policy has taken up.
-const CLAIMS: [HeaderName; 2] = [
-    HeaderName::PAssertedIdentity,
-    HeaderName::PPreferredIdentity,
+/// What only the trust domain may say (RFC 3325 §5), what a client would like it to say, and what PBXs read that are older than both.
+const CLAIMS: [Name<'static>; 3] = [
+    Name::Known(HeaderName::PAssertedIdentity),
+    Name::Known(HeaderName::PPreferredIdentity),
+    Name::Other(b"Remote-Party-ID"),
 ];
 
 /// Removes what is not believed of a message that comes from there.
