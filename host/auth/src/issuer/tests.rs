@@ -230,8 +230,16 @@ fn forged_tokens_are_refused() {
     let (other_body, _) = other.rsplit_once('.').unwrap();
     assert_eq!(judge(&format!("{other_body}.{signature}")), BY_NOBODY);
     assert_eq!(judge(&format!("{body}.{signature}")), "verified alice");
-    for end in 0..whole.len() {
-        assert!(!judge(&whole[..end]).starts_with("verified"), "{end}");
+    for at in 0..whole.len() {
+        assert!(!judge(&whole[..at]).starts_with("verified"), "{at}");
+        let (before, after) = (&whole[..at], &whole[at + 1..]);
+        for other in ["A", "_", ".", "é"]
+            .into_iter()
+            .filter(|other| *other != &whole[at..=at])
+        {
+            let changed = format!("{before}{other}{after}");
+            assert!(!judge(&changed).starts_with("verified"), "{changed}");
+        }
     }
     assert_eq!(
         judge(&whole.repeat(100)),

@@ -10,6 +10,8 @@ mod client;
 mod command;
 mod dns;
 mod front;
+mod issuer;
+mod keys;
 mod names;
 mod registrations;
 mod scene;

@@ -1,22 +1,14 @@
-//! Who may come in, register and call with a token, and where the keys of its issuer come from: with the policy `jwt-auth`.
+//! Who may come in, register and call with a token: with the policy `jwt-auth`.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::Path, time::Duration};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
-use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UdpSocket},
-    task::JoinHandle,
-};
+use serde_json::json;
+use tokio::net::UdpSocket;
 
 use crate::{
     auth::{PBX_NUMBER, ask, component, file, register},
     client::{Browser, as_caller, fresh, receive_on, request, send_to, uri, via_of},
+    issuer::{Signer, bearer, claims, key_set},
     scene::Scene,
 };
 
@@ -24,52 +16,7 @@ const CHALLENGE: &str = r#"Bearer realm="idp", authz_server="https://idp.example
 const INVALID: &str =
     r#"Bearer realm="idp", authz_server="https://idp.example/", error="invalid_token""#;
 
-/// A key of the issuer.
-struct Signer {
-    id: &'static str,
-    private: EncodingKey,
-}
-
-impl Signer {
-    fn new(id: &'static str) -> Self {
-        let pair = rcgen::KeyPair::generate().unwrap();
-        let private = EncodingKey::from_ec_der(&pair.serialize_der());
-        Self { id, private }
-    }
-
-    fn jwk(&self) -> Value {
-        let mut jwk = Jwk::from_encoding_key(&self.private, Algorithm::ES256).unwrap();
-        jwk.common.key_id = Some(self.id.to_owned());
-        serde_json::to_value(jwk).unwrap()
-    }
-
-    fn sign(&self, claims: &Value) -> String {
-        let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(self.id.to_owned());
-        encode(&header, claims, &self.private).unwrap()
-    }
-
-    /// For this user, and good for so many seconds.
-    fn token(&self, user: &str, lasts_s: i64) -> String {
-        self.sign(&claims(user, lasts_s))
-    }
-}
-
-fn claims(user: &str, lasts_s: i64) -> Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let exp = i64::try_from(now.as_secs()).unwrap() + lasts_s;
-    json!({ "iss": "https://idp.example/", "aud": "sip", "sub": user, "exp": exp })
-}
-
-fn key_set(signer: &Signer) -> String {
-    json!({ "keys": [signer.jwk()] }).to_string()
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
-}
-
-async fn scene_with(keys: &str, config: &str) -> Scene {
+pub(crate) async fn scene_with(keys: &str, config: &str) -> Scene {
     let more = format!(
         r#"
         [[auth.issuer]]
@@ -89,12 +36,12 @@ async fn scene_with(keys: &str, config: &str) -> Scene {
     Scene::start("domains = [\"localhost\"]", &more).await
 }
 
-async fn scene_of(keys: &Path, config: &str) -> Scene {
+pub(crate) async fn scene_of(keys: &Path, config: &str) -> Scene {
     scene_with(&format!("keys_file = {keys:?}"), config).await
 }
 
 /// Registers again and again until the answer has this status.
-async fn until_registered(browser: &mut Browser, credentials: &str, status: &str) {
+pub(crate) async fn until_registered(browser: &mut Browser, credentials: &str, status: &str) {
     for _ in 0..200 {
         let name = browser.name.clone();
         let answer = register(browser, &name, credentials).await;
@@ -279,89 +226,5 @@ async fn a_datagram_is_asked_every_time() {
     let asked = receive_on(&stranger).await;
     assert_eq!(asked.start(), "SIP/2.0 407 Proxy Authentication Required");
     std::fs::remove_file(keys).unwrap();
-    scene.end().await;
-}
-
-#[tokio::test]
-async fn keys_rotate_with_their_file() {
-    let (old, new) = (Signer::new("old"), Signer::new("new"));
-    let keys = file("keys.json", &key_set(&old));
-    let scene = scene_of(&keys, "").await;
-    let mut browser = Browser::connect(&scene, "alice").await;
-    let by = |signer: &Signer| bearer(&signer.token("alice", 60));
-    let registered = register(&mut browser, "alice", &by(&old)).await;
-    assert_eq!(registered.start(), "SIP/2.0 200 OK");
-    let refused = register(&mut browser, "alice", &by(&new)).await;
-    assert_eq!(refused.start(), "SIP/2.0 401 Unauthorized");
-
-    std::fs::rename(file("next.json", &key_set(&new)), &keys).unwrap();
-    until_registered(&mut browser, &by(&new), "200 OK").await;
-    let refused = register(&mut browser, "alice", &by(&old)).await;
-    assert_eq!(refused.start(), "SIP/2.0 401 Unauthorized");
-    std::fs::remove_file(keys).unwrap();
-    scene.end().await;
-}
-
-/// A server of keys: gives to everybody what it has, or 503 if it has nothing.
-struct KeyServer {
-    keys: Arc<Mutex<Option<String>>>,
-    url: String,
-    task: JoinHandle<()>,
-}
-
-impl KeyServer {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/keys", listener.local_addr().unwrap());
-        let keys = Arc::default();
-        let task = tokio::spawn(Self::serve(listener, Arc::clone(&keys)));
-        Self { keys, url, task }
-    }
-
-    fn have(&self, keys: Option<String>) {
-        *self.keys.lock().unwrap() = keys;
-    }
-
-    async fn serve(listener: TcpListener, keys: Arc<Mutex<Option<String>>>) {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = [0; 1_024];
-            let length = stream.read(&mut request).await.unwrap();
-            assert!(request[..length].starts_with(b"GET /keys HTTP/1.1\r\n"));
-            let (status, body) = match keys.lock().unwrap().clone() {
-                Some(keys) => ("200 OK", keys),
-                None => ("503 Service Unavailable", String::new()),
-            };
-            let length = body.len();
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-    }
-}
-
-#[tokio::test]
-async fn keys_are_fetched_again_when_a_token_names_another() {
-    let (old, new) = (Signer::new("old"), Signer::new("new"));
-    let server = KeyServer::start().await;
-    let keys = format!("keys_url = {:?}\nkeys_s_min = 1", server.url);
-    let scene = scene_with(&keys, "").await;
-    let mut browser = Browser::connect(&scene, "alice").await;
-    let by = |signer: &Signer| bearer(&signer.token("alice", 60));
-    // Nobody can tell yet.
-    let unknown = register(&mut browser, "alice", &by(&old)).await;
-    assert_eq!(unknown.start(), "SIP/2.0 500 Server Internal Error");
-    server.have(Some(key_set(&old)));
-    until_registered(&mut browser, &by(&old), "200 OK").await;
-
-    server.have(Some(key_set(&new)));
-    until_registered(&mut browser, &by(&new), "200 OK").await;
-    // While the server has nothing better, the keys stay; somebody who makes tokens up makes it be asked.
-    server.have(None);
-    let refused = register(&mut browser, "alice", &by(&old)).await;
-    assert_eq!(refused.start(), "SIP/2.0 401 Unauthorized");
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    let registered = register(&mut browser, "alice", &by(&new)).await;
-    assert_eq!(registered.start(), "SIP/2.0 200 OK");
-    server.task.abort();
     scene.end().await;
 }
