@@ -1,5 +1,5 @@
-//! The computation of RFC 7616 §3.4, with MD5 as RFC 2617 has it and SHA-256 (RFC 8760). Without qop it is not computed: such
-//! credentials could be replayed.
+//! The computation of RFC 7616 §3.4, with MD5 as RFC 2617 has it and SHA-256 (RFC 8760). Without qop it is computed for those who ask
+//! us, and never believed: such credentials could be replayed.
 
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
@@ -75,6 +75,17 @@ impl Algorithm {
             subject.qop,
             &a2,
         ])
+    }
+
+    /// As RFC 2069 had it, for those who still offer no qop (RFC 2617 §3.2.2.1).
+    pub(crate) fn response_without_qop(
+        self,
+        ha1: &str,
+        nonce: &str,
+        method: &str,
+        uri: &str,
+    ) -> String {
+        self.hash(&[ha1, nonce, &self.hash(&[method, uri])])
     }
 
     fn hash(self, parts: &[&str]) -> String {

@@ -1,9 +1,10 @@
-//! Who somebody is: digest credentials and nonces, bearer tokens and the keys that sign them. It holds the secrets and gives none away;
-//! no socket, no file, no clock.
+//! Who somebody is, and who we are: digest credentials and nonces, bearer tokens and the keys that sign them. It holds the secrets and
+//! gives none away; no socket, no file, no clock.
 //!
 //! What came of a look at credentials is an [`Outcome`]; what to answer is up to policies.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod client;
 mod credentials;
 mod digest;
 mod issuer;
