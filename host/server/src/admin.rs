@@ -148,9 +148,12 @@ fn answer(request: &Request<Incoming>, phase: &Phase) -> Response<Full<Bytes>> {
         ("/metrics", Some(shared)) => typed(metrics(shared), "text/plain; version=0.0.4"),
         ("/api/policies", Some(shared)) => json_answer(&policies(shared)),
         ("/api/registrations", Some(shared)) => json_answer(&registrations(shared)),
+        ("/api/registrations/upstream", Some(shared)) => {
+            json_answer(&shared.carriers.registrations())
+        }
         _ => plain(
             StatusCode::NOT_FOUND,
-            "/healthz /readyz /metrics /api/policies /api/registrations\n",
+            "/healthz /readyz /metrics /api/policies /api/registrations /api/registrations/upstream\n",
         ),
     }
 }
@@ -227,6 +230,7 @@ fn metrics(shared: &Shared) -> String {
         "",
         shared.locations.registrations(),
     );
+    shared.carriers.render(&mut out);
     head(&mut out, "uptime_seconds", "gauge", "Since the start");
     line(
         &mut out,

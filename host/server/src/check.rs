@@ -6,7 +6,7 @@ use std::path::Path;
 use hookswitch_policy::{Engine, EngineConfig, Policies};
 
 use crate::{
-    auth,
+    auth, carriers,
     config::{self, Certificate, ClientCertificates, Config, Faults, ListenerKind, Web},
     transport::tls,
 };
@@ -37,6 +37,13 @@ pub fn files(config: &Config) -> Result<(), Faults> {
                 format!("upstream[{index}]"),
                 format!("{error:#}"),
                 "name PEM files of a CA, and of a certificate and its key",
+            );
+        }
+        if let Some(Err(error)) = upstream.login.as_ref().map(carriers::login) {
+            faults.push(
+                format!("upstream[{index}].password_file"),
+                format!("{error:#}"),
+                "name a file with the password in its first line",
             );
         }
     }

@@ -9,6 +9,7 @@ mod admin;
 pub mod args;
 mod auth;
 mod capture;
+mod carriers;
 pub mod check;
 pub mod config;
 mod health;

@@ -120,6 +120,7 @@ labels! {
         Timeout = "timeout",
         Unreachable = "unreachable",
         Overload = "overload",
+        Credentials = "credentials",
         ClientGone = "client-gone",
     }
 }

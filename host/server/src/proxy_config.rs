@@ -5,15 +5,20 @@ use std::time::Duration;
 use hookswitch_sip::{
     flow::{UpstreamId, WorkerId},
     limits,
-    proxy::config::{
-        Announce, ListenerConfig, MemberName, Oversize, ProxyConfig, ProxyLimits, ProxyTimers,
-        RegistrarConfig, UpstreamConfig,
+    proxy::{
+        config::{
+            Announce, ListenerConfig, MemberName, Oversize, ProxyConfig, ProxyLimits, ProxyTimers,
+            RegistrarConfig, UpstreamConfig,
+        },
+        credentials::Login,
+        trunk::TrunkConfig,
     },
     token::Keyring,
     transaction::Timing,
 };
 
 use crate::{
+    carriers::Carriers,
     config::{self, Config, length},
     transport::Bound,
     worker::TIMER_GRAIN,
@@ -24,6 +29,7 @@ pub(crate) fn of(
     config: &Config,
     bound: &[Bound],
     keys: &Keyring,
+    carriers: &Carriers,
     worker: WorkerId,
 ) -> ProxyConfig {
     let upstream_id = |index| u16::try_from(index).ok().map(UpstreamId);
@@ -39,7 +45,11 @@ pub(crate) fn of(
             ..ProxyLimits::default()
         },
         listeners: bound.iter().map(listener).collect(),
-        upstreams: config.upstreams.iter().map(upstream).collect(),
+        upstreams: (0..)
+            .zip(&config.upstreams)
+            .map(|(index, each)| upstream(each, carriers.login(index)))
+            .collect(),
+        trunks: config.registrations.iter().filter_map(trunk).collect(),
         domains: config.domains.clone(),
         default_upstream: config.default_upstream.and_then(upstream_id),
         registrar: RegistrarConfig {
@@ -92,7 +102,17 @@ fn listener(bound: &Bound) -> ListenerConfig {
     }
 }
 
-fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
+/// All of them: the index is their name.
+fn trunk(registration: &config::Registration) -> Option<TrunkConfig> {
+    Some(TrunkConfig {
+        upstream: UpstreamId(u16::try_from(registration.upstream).ok()?),
+        aor: registration.aor.clone(),
+        user: registration.contact_user.clone(),
+        expires: registration.expires,
+    })
+}
+
+fn upstream(upstream: &config::Upstream, login: Option<Login>) -> UpstreamConfig {
     let way = upstream.way();
     let members = upstream
         .members
@@ -111,6 +131,7 @@ fn upstream(upstream: &config::Upstream) -> UpstreamConfig {
         transport: way.transport,
         names: upstream.members.iter().filter_map(name).collect(),
         connections_max: upstream.connections_max,
+        login,
         ..UpstreamConfig::new(&upstream.name, way.listener, members.collect())
     }
 }

@@ -29,6 +29,7 @@ use tokio_rustls::TlsConnector;
 use crate::{
     admin, auth,
     capture::Capture,
+    carriers::Carriers,
     config::{Config, Store, Upstream, length},
     health::Pings,
     location::{Locations, disk::Disk},
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     connectors: Vec<Option<TlsConnector>>,
     pub(crate) engine: Engine,
     pub(crate) auth: Arc<Auth>,
+    pub(crate) carriers: Carriers,
     pub(crate) policies: Arc<Policies>,
     pub(crate) names: Arc<Names>,
     pub(crate) metrics: Arc<Metrics>,
@@ -128,6 +130,7 @@ impl Server {
         let auth = auth::start(&config.auth, &state)?;
         let (engine, policies) = load_policies(&config, &state, &auth)?;
         let connectors = connectors(&config)?;
+        let carriers = Carriers::new(&config)?;
         let directory = Directory::new(&config.upstreams);
         let bound = bind(&config)?;
         let (capture, capture_thread) = config
@@ -154,6 +157,7 @@ impl Server {
             connectors,
             engine,
             auth,
+            carriers,
             policies,
             names: Arc::new(Names {
                 upstreams: config
@@ -288,9 +292,9 @@ impl Shared {
     }
 
     fn is_busy(&self) -> bool {
-        [Gauge::Unanswered, Gauge::CallsOpen]
-            .into_iter()
-            .any(|gauge| self.metrics.total(gauge) > 0)
+        let runs = [Gauge::Unanswered, Gauge::CallsOpen].into_iter();
+        runs.map(|gauge| self.metrics.total(gauge)).sum::<u64>() > 0
+            || self.carriers.is_registered()
     }
 }
 
@@ -420,7 +424,7 @@ fn start_workers(
     phase: &watch::Receiver<Phase>,
 ) -> Result<Vec<JoinHandle<()>>> {
     let proxies = (0..shared.config.workers)
-        .map(|id| proxy_config::of(&shared.config, &bound, keys, WorkerId(id)));
+        .map(|id| proxy_config::of(&shared.config, &bound, keys, &shared.carriers, WorkerId(id)));
     let proxies: Vec<_> = proxies.collect();
     let mut seats = seats(shared, bound, state)?;
     let mut workers = Vec::new();

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod invariants;
 pub mod ladder;
+pub mod login;
 pub mod node;
 pub mod policy;
 pub mod random;

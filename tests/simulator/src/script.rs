@@ -18,7 +18,9 @@
 //! policy request INVITE hold; reply 403
 //! store hold / now / 300ms           media likewise, and: media refuse 488, media replace TEXT
 //! release                            lets go of all that is held
-//! close alice / reconnect alice / restart / drain / gauges
+//! pbx challenges BYE                  habit: 407 before it is taken
+//! member pbx silent / answers          what whoever looks after the members finds
+//! close alice / reconnect alice / restart / begin / drain / gauges
 //! ```
 
 mod policies;
@@ -26,10 +28,10 @@ mod policies;
 use std::time::Duration;
 
 use expect_test::Expect;
-use hookswitch_sip::proxy::{Gauges, ProxyConfig, io::Hooks};
+use hookswitch_sip::proxy::{Gauges, ProxyConfig, config::MemberHealth, io::Hooks};
 
 use crate::{
-    agent::{Ack, Agent, Answer, Cancelled, Draft, Judges, Kind, to_uri},
+    agent::{Ack, Agent, Answer, Bye, Cancelled, Draft, Judges, Kind, to_uri},
     node::Node,
     policy::{MediaAct, When},
     world::World,
@@ -117,6 +119,16 @@ fn run(world: &mut World, command: &str) {
         ["restart"] => {
             world.ladder.note(world.now, "the proxy restarts");
             world.restart();
+        }
+        ["begin"] => world.begin(),
+        ["member", name, health] => {
+            let member = agent(world, name);
+            let health = match *health {
+                "silent" => MemberHealth::Silent,
+                "answers" => MemberHealth::Answers,
+                other => panic!("a member that is {other}?"),
+            };
+            world.member_is(world.agents[member].addr, health);
         }
         ["drain"] => world.drain(),
         ["gauges"] => {
@@ -304,6 +316,7 @@ fn act(world: &mut World, index: usize, command: &str) {
             agent.merge(now, client.expect("such a request"));
         }
         ("relays", [target]) => agent.relay(&to_uri(target)),
+        ("challenges", ["BYE"]) => agent.habits.bye = Bye::Challenged,
         ("ignores", ["CANCEL"]) => agent.habits.cancelled = Cancelled::Ignores,
         ("acks", ["at", "once"]) => agent.habits.ack = Ack::AtOnce,
         ("raw", text) => {

@@ -12,10 +12,10 @@ use toml::{Table, Value};
 
 use super::{
     Capture, Config, Credentials, Dns, Faults, Limits, Log, LogFormat, Registrar, Store, Timers,
-    Upstream, auth, listeners, numbers::in_range, policies, raw, upstreams,
+    Upstream, auth, listeners, numbers::in_range, policies, raw, registrations, upstreams,
 };
 
-const SECTIONS: &str = "server, listener, upstream, routing, registrar, auth, dns, policy, admin, log, capture, limits, timers";
+const SECTIONS: &str = "server, listener, upstream, registration, routing, registrar, auth, dns, policy, admin, log, capture, limits, timers";
 const DNS_PORT: u16 = 53;
 const DAY_S: u64 = 24 * 60 * 60;
 
@@ -26,10 +26,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
         Err(error) => {
             faults.push(
                 "",
-                format!(
-                    "not TOML: {}",
-                    error.to_string().trim_end().replace('\n', "\n  ")
-                ),
+                format!("not TOML: {}", shown(&error.to_string())),
                 "mend the syntax there",
             );
             return Err(faults);
@@ -38,6 +35,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
     let server: raw::Server = file.section("server", &mut faults);
     let listeners = listeners::check(&mut file, &mut faults);
     let upstreams = upstreams::check(&mut file, &listeners, &mut faults);
+    let registrations = registrations::check(&mut file, &upstreams, &mut faults);
     let routing: raw::Routing = file.section("routing", &mut faults);
     let admin: raw::Admin = file.section("admin", &mut faults);
     let log: raw::Log = file.section("log", &mut faults);
@@ -86,6 +84,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
             .map(|(_, listener)| listener)
             .collect(),
         upstreams,
+        registrations,
     };
     if let Err(error) = instances_needed(config.workers.into(), &config.policies) {
         faults.push(
@@ -113,6 +112,13 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
     } else {
         Err(faults)
     }
+}
+
+/// The error with the line that it speaks of, unless there is a password in it.
+fn shown(error: &str) -> String {
+    let is_secret = |line: &&str| line.contains(" | ") && line.contains("password");
+    let lines: Vec<_> = error.lines().filter(|line| !is_secret(line)).collect();
+    lines.join("\n  ")
 }
 
 /// What of the file has not been read yet.
@@ -243,7 +249,7 @@ pub(super) fn socket_address(key: &str, text: &str, faults: &mut Faults) -> Opti
     parsed
 }
 
-fn upstream_named(
+pub(super) fn upstream_named(
     key: &str,
     upstreams: &[Upstream],
     name: &str,

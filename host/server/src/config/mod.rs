@@ -10,6 +10,7 @@ mod listeners;
 mod numbers;
 mod policies;
 mod raw;
+mod registrations;
 mod upstreams;
 
 use std::{
@@ -25,6 +26,7 @@ use hookswitch_policy::PolicySpec;
 use hookswitch_sip::{flow::Transport, proxy::config::Way};
 pub use issuers::{Issuer, KeySource, KeyUrl};
 pub use numbers::{Limits, Timers, length};
+pub use registrations::{Login, Password, Registration, Secret};
 
 /// All that an operator can say.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +45,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// In the file's order: their index is their `UpstreamId`.
     pub upstreams: Vec<Upstream>,
+    /// Of ours at upstreams, in the file's order: their index is their `TrunkId`.
+    pub registrations: Vec<Registration>,
     /// Index of the upstream that gets what nobody else claims.
     pub default_upstream: Option<usize>,
     /// Of registrations.
@@ -220,6 +224,8 @@ pub struct Upstream {
     pub idle_max: Duration,
     /// How it is looked after, if it is.
     pub keepalive: Option<Keepalive>,
+    /// Who we are, if it asks.
+    pub login: Option<Login>,
 }
 
 /// How an upstream that is the registrar learns that clients are reached through us.

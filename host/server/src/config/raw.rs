@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::registrations::Secret;
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Server {
@@ -50,6 +52,19 @@ pub(super) struct Upstream {
     pub(super) server_name: Option<String>,
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) realm: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Registration {
+    pub(super) upstream: String,
+    pub(super) aor: String,
+    pub(super) contact_user: Option<String>,
+    pub(super) expires_s: Option<i64>,
 }
 
 #[derive(Deserialize)]

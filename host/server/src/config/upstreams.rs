@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use super::{
     Announce, Cidr, ClientCertificates, Faults, Keepalive, KeepaliveBy, Listener, ListenerKind,
     MemberAt, Oversize, Upstream, UpstreamTls, check::File, listeners::Listeners,
-    numbers::in_range, raw,
+    numbers::in_range, raw, registrations,
 };
 use crate::source::transport_name;
 
@@ -47,11 +47,12 @@ pub(super) fn check(file: &mut File, listeners: &Listeners, faults: &mut Faults)
 
 fn upstream(
     key: &str,
-    raw: raw::Upstream,
+    mut raw: raw::Upstream,
     file: &File,
     listeners: &Listeners,
     faults: &mut Faults,
 ) -> Option<Upstream> {
+    let login = registrations::login(key, &mut raw, file, faults);
     let speaks = Speaks::of(key, raw.transport.as_deref(), faults);
     refuse_foreign_keys(key, &raw, speaks, faults);
     if raw.members.is_empty() {
@@ -136,6 +137,7 @@ fn upstream(
         connect_max: Duration::from_millis(connect_ms),
         idle_max: Duration::from_secs(idle_s),
         keepalive,
+        login,
     })
 }
 

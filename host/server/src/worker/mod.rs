@@ -236,6 +236,10 @@ impl Worker {
                 self.shared.log_transaction(&ended);
             }
             Output::Dropped { cause } => self.metrics.dropped(cause),
+            Output::Challenged { upstream, outcome } => {
+                self.shared.carriers.challenged(upstream, outcome);
+            }
+            Output::Trunk { trunk, state } => self.shared.carriers.trunk_is(trunk, state),
         }
     }
 

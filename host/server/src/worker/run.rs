@@ -15,7 +15,7 @@ use std::{
 use hookswitch_policy::Runner;
 use hookswitch_sip::{
     flow::{ListenerId, WorkerId},
-    proxy::{Proxy, ProxyConfig},
+    proxy::{Proxy, ProxyConfig, io::Input},
 };
 use tokio::{
     net::TcpListener,
@@ -144,6 +144,9 @@ async fn run(start: Start) {
     let watching = spawn_local(async move {
         watch_over(tasks, |task| shared.broke(task)).await;
     });
+    worker
+        .borrow_mut()
+        .turn(|worker| worker.guard(|worker| worker.handle(Input::Begin)));
     post::read(mailbox, Rc::clone(&worker)).await;
     say_goodbye(&worker).await;
     stopping.abort();

@@ -6,6 +6,7 @@ mod admin;
 mod auth;
 mod calls;
 mod capture;
+mod carriers;
 mod client;
 mod command;
 mod dns;

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use bytes::Bytes;
 
 use super::{
+    credentials::Said,
     ids::{CallKey, TxId},
     io::{AskId, Direction},
     relayed::Alias,
@@ -37,6 +38,8 @@ pub(super) struct Branch {
     pub(super) aliases: Vec<Alias>,
     /// Over TCP since it was too large for UDP; falls back to it.
     pub(super) fallback: Fallback,
+    /// What it says of who we are.
+    pub(super) said: Said,
     /// The ask that it waits for, before it is sent or with a response in hand.
     pub(super) ask: Option<AskId>,
     /// The response that is being asked about, with `phase` Sent.

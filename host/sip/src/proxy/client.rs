@@ -125,6 +125,7 @@ impl Proxy {
         for id in waiting {
             self.fail(id);
         }
+        self.trunks_unreachable(to);
     }
 
     /// These bytes cannot be delivered there.
@@ -138,6 +139,7 @@ impl Proxy {
         let Some(id) = via.map(|via| BranchId(via.number)) else {
             return;
         };
+        self.trunk_undelivered(id);
         // Neither a response, nor an ACK or CANCEL of the branch, nor a request that was sent before and may have arrived.
         let never_left = |branch: &&Branch| {
             branch.candidate.place.to == to

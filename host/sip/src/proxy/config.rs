@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::{credentials::Login, trunk::TrunkConfig};
 use crate::{
     flow::{ListenerId, Transport, UpstreamId, WorkerId},
     token::Keyring,
@@ -29,6 +30,8 @@ pub struct ProxyConfig {
     pub listeners: Vec<ListenerConfig>,
     /// Named by [`UpstreamId`].
     pub upstreams: Vec<UpstreamConfig>,
+    /// Registrations of ours, named by [`TrunkId`](super::trunk::TrunkId).
+    pub trunks: Vec<TrunkConfig>,
     /// Domains that the registrar serves, each with users of its own. Empty: every domain is served, and all as one, so that a user
     /// is found whatever name or address of ours is called.
     pub domains: Vec<String>,
@@ -54,6 +57,7 @@ impl ProxyConfig {
             limits: ProxyLimits::default(),
             listeners: Vec::new(),
             upstreams: Vec::new(),
+            trunks: Vec::new(),
             domains: Vec::new(),
             default_upstream: None,
             registrar: RegistrarConfig::default(),
@@ -99,6 +103,8 @@ pub struct UpstreamConfig {
     pub mtu_bytes_max: usize,
     /// How it learns where clients are whose REGISTER goes to it.
     pub announce: Announce,
+    /// Who we are, if it asks.
+    pub login: Option<Login>,
 }
 
 impl UpstreamConfig {
@@ -116,6 +122,7 @@ impl UpstreamConfig {
             oversize: Oversize::Fragment,
             mtu_bytes_max: 1300,
             announce: Announce::default(),
+            login: None,
         }
     }
 }

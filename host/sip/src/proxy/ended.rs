@@ -1,4 +1,4 @@
-//! What is said of a server transaction that came to its end, and of what never became one.
+//! What the proxy tells of what it did: for the log, and as labels of metrics.
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,6 +60,8 @@ pub enum Cause {
     Unreachable,
     /// A limit of ours was reached (503).
     Overload,
+    /// An upstream did not take our credentials (500).
+    Credentials,
     /// The client's flow was gone before an answer could be sent.
     ClientGone,
 }
@@ -77,4 +79,15 @@ pub enum DropCause {
     Unanswerable,
     /// A queue or table was full.
     Overload,
+}
+
+/// An upstream asked who we are (401, 407).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Challenged {
+    /// It was answered with our credentials.
+    Answered,
+    /// It asked again: they are wrong.
+    Refused,
+    /// It asked in no way that we know.
+    Unknown,
 }

@@ -9,6 +9,7 @@ use super::{
     asks::Waiting,
     best::Failure,
     branch::{Branch, BranchPhase, Cancel, ClientMachine, Fallback, Heard, Rewritten},
+    credentials::Said,
     ids::{BranchId, CallKey, TxId},
     io::{BranchInfo, Cause, Direction, Hook, MediaBranch, MediaVerdict, Output, SdpRole, Verdict},
     request::MAX_FORWARDS,
@@ -108,6 +109,7 @@ impl Proxy {
                 rewritten: Rewritten::No,
                 aliases: Vec::new(),
                 fallback: Fallback::None,
+                said: Said::default(),
                 ask: None,
                 in_hand: None,
                 queue: VecDeque::new(),
@@ -277,6 +279,11 @@ impl Proxy {
         if let Err(failure) = self.seal(id) {
             return self.drop_branch(id, Some(failure));
         }
+        self.let_go(id);
+    }
+
+    /// Sends what is sealed, and starts what waits for its response.
+    pub(super) fn let_go(&mut self, id: BranchId) {
         let Some(branch) = self.branches.get_mut(&id) else {
             return;
         };

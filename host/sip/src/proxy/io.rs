@@ -8,8 +8,11 @@ use std::{any::Any, collections::BTreeMap, net::SocketAddr, sync::Arc, time::Dur
 
 use bytes::Bytes;
 
-use super::config::{Member, MemberHealth, Way};
-pub use super::ended::{Cause, DropCause, Ended};
+pub use super::ended::{Cause, Challenged, DropCause, Ended};
+use super::{
+    config::{Member, MemberHealth, Way},
+    trunk::{TrunkId, TrunkState},
+};
 use crate::{
     flow::{Destination, Flow, FlowId, UpstreamId},
     message::Message,
@@ -88,7 +91,9 @@ pub enum Input {
         /// All that it has now.
         members: Vec<Member>,
     },
-    /// No new transactions from now on (503 with Retry-After, which tells clients to go elsewhere); those that run, and requests in
+    /// Whatever it needs is up: registers our trunks.
+    Begin,
+    /// Our trunks are no longer registered, and no new transactions from now on (503 with Retry-After, which tells clients to go elsewhere); those that run, and requests in
     /// dialogs, go on.
     Drain,
 }
@@ -136,6 +141,20 @@ pub enum Output {
     Dropped {
         /// Why, as a metric label.
         cause: DropCause,
+    },
+    /// An upstream asked who we are, to be counted; what did not go well is for the operator to mend.
+    Challenged {
+        /// Which.
+        upstream: UpstreamId,
+        /// What came of it.
+        outcome: Challenged,
+    },
+    /// A registration of ours has another state.
+    Trunk {
+        /// Which.
+        trunk: TrunkId,
+        /// From now on.
+        state: TrunkState,
     },
 }
 

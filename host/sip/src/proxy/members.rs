@@ -92,9 +92,13 @@ impl Proxy {
 
     /// What whoever looks after the members has found out.
     pub(super) fn on_member_health(&mut self, member: SocketAddr, health: MemberHealth) {
+        let was_passed_over = self.passed_over.is_in(member, self.now());
         match health {
             MemberHealth::Answers => self.is_back(member),
             MemberHealth::Silent => self.pass_over(member),
+        }
+        if was_passed_over == (health == MemberHealth::Answers) {
+            self.trunk_member_health(member, health);
         }
     }
 
@@ -110,6 +114,13 @@ impl Proxy {
             let mut members = upstreams.iter().flat_map(|upstream| &upstream.members);
             members.any(|member| member.address == *address)
         });
+        self.challenges.retain(|(of, address), _| {
+            let upstream = upstreams.get(usize::from(of.0));
+            let members = upstream.into_iter().flat_map(|upstream| &upstream.members);
+            let mut addresses = members.map(|member| Some(member.address));
+            address.is_none() || addresses.any(|member| member == *address)
+        });
+        self.trunk_members_changed(id);
     }
 
     /// The connection that a message goes by, of those to its next hop.

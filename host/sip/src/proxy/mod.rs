@@ -11,12 +11,17 @@
 //! goes on with the next one, asks `on-failure`, or sends the best. `reply` hands responses down to the server's table and says
 //! what the transaction came to.
 //!
+//! **Who we are.** An upstream that asks is answered from here (`challenge`), with what `credentials` knows; and a registrar beyond
+//! us knows us by REGISTERs of our own, which are no part of any server transaction (`registration`, of the `trunk`s).
+//!
 //! **What holds it together.** A `ServerTx` and its `Branch`es live in two maps and name each other by id; each asks at most one thing
 //! at a time, and the ask knows who waits for it, so an answer that nobody waits for is nobody's. A transaction that is over keeps its
 //! branches until they have nothing more to say. Calls have a record only while there is something to remember (`calls`).
 
 pub mod config;
+pub mod credentials;
 pub mod io;
+pub mod trunk;
 pub(crate) mod via;
 
 mod ack;
@@ -26,6 +31,7 @@ mod best;
 mod branch;
 mod calls;
 mod cancel;
+mod challenge;
 mod client;
 mod dialog;
 mod ended;
@@ -38,6 +44,7 @@ mod members;
 mod names;
 mod place;
 mod register;
+mod registration;
 mod relay;
 mod relayed;
 mod reply;
@@ -54,7 +61,7 @@ mod timeouts;
 mod timers;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -64,6 +71,8 @@ use self::{
     asks::Waiting,
     branch::Branch,
     calls::Calls,
+    challenge::Hop,
+    credentials::Challenges,
     gates::Gates,
     ids::{BranchId, Chance, IdMap, IdSet, TxId, TxKey},
     index::Index,
@@ -73,6 +82,7 @@ use self::{
     server_tx::ServerTx,
     timeouts::Timeout,
     timers::Timers,
+    trunk::Trunk,
 };
 use crate::flow::{Destination, FlowId};
 
@@ -105,6 +115,10 @@ pub struct Proxy {
     calls: Calls,
     gates: Gates,
     passed_over: PassedOver,
+    /// Of members that asked who we are: answered ahead of time from then on. No more than there are members.
+    challenges: BTreeMap<Hop, Challenges>,
+    /// Registrations of ours that this worker keeps.
+    trunks: Vec<Trunk>,
     /// The last id that was given out.
     last_id: u64,
 }
@@ -143,6 +157,7 @@ impl Proxy {
     pub fn new(config: ProxyConfig, seed: [u8; 32]) -> Self {
         Self {
             names: Names::new(&config),
+            trunks: Trunk::of(&config),
             config,
             chance: Chance::new(seed),
             now: None,
@@ -160,6 +175,7 @@ impl Proxy {
             calls: Calls::default(),
             gates: Gates::default(),
             passed_over: PassedOver::default(),
+            challenges: BTreeMap::new(),
             last_id: 0,
         }
     }
@@ -188,7 +204,11 @@ impl Proxy {
                 way,
                 members,
             } => self.on_members(upstream, way, members),
-            Input::Drain => self.service = Service::Draining,
+            Input::Begin => self.register_trunks(),
+            Input::Drain => {
+                self.service = Service::Draining;
+                self.unregister_trunks();
+            }
         }
     }
 

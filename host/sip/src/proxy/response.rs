@@ -8,6 +8,7 @@ use super::{
     Proxy, believe,
     best::Failure,
     branch::{Branch, BranchPhase, ClientEvent, Heard, Rewritten},
+    challenge::Answered,
     dialog::with_tag,
     ids::BranchId,
     io::{AskId, Cause, DropCause, Output},
@@ -27,7 +28,7 @@ impl Proxy {
         let id = BranchId(via.number);
         let queued_max = self.config.limits.queued_max;
         let Some(branch) = self.branches.get_mut(&id) else {
-            if !self.absorbing.contains(&id) {
+            if !self.absorbing.contains(&id) && !self.is_of_trunk(id, &response) {
                 self.dropped(DropCause::StrayResponse);
             }
             return;
@@ -153,8 +154,13 @@ impl Proxy {
         self.ask_response(id, response);
     }
 
-    /// Kept, until nothing better can come.
+    /// Kept, until nothing better can come; unless it asks us, and not the client, who we are.
     fn pass_failure(&mut self, id: BranchId, status: u16, response: Message) {
+        let response = match self.answer_challenge(id, response) {
+            Answered::No(response) => response,
+            Answered::Failed(failure) => return self.decide(id, failure),
+            Answered::Again => return,
+        };
         let Some(branch) = self.branches.get(&id) else {
             return;
         };

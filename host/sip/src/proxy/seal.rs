@@ -9,7 +9,9 @@ use super::{
     Proxy, believe,
     best::Failure,
     branch::{Branch, Fallback, Rewritten},
+    challenge::hop,
     config::Oversize,
+    credentials::Said,
     dialog::{InDialog, Rewrite, makes_dialog},
     forward::next_max_forwards,
     ids::{BranchId, CallKey, TxId},
@@ -70,6 +72,12 @@ impl Proxy {
         };
         branch.rewritten = rewritten;
         branch.aliases = aliases;
+        let (hop, mut said) = (hop(&branch.candidate.place), Said::default());
+        self.sign(hop, &mut said, &mut request).map_err(too_large)?;
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return Ok(());
+        };
+        branch.said = said;
         let place = &branch.candidate.place;
         let via = self.names.via(place.listener, place.transport, &branch.via);
         // RFC 5626 §5.3.1: a token may remember a listener that the configuration has no more.
@@ -199,7 +207,7 @@ impl Proxy {
     }
 
     /// What is too large for one packet goes as the upstream's configuration says (RFC 3261 §18.1.1).
-    fn fit(&mut self, id: BranchId) -> Result<(), Failure> {
+    pub(super) fn fit(&mut self, id: BranchId) -> Result<(), Failure> {
         let Some(branch) = self.branches.get_mut(&id) else {
             return Ok(());
         };

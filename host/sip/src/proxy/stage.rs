@@ -5,6 +5,7 @@ use super::{
     asks::Waiting,
     best::Failure,
     branch::BranchPhase,
+    challenge,
     ids::{BranchId, TxId},
     io::{Cause, Hook, Verdict},
     reply::Reply,
@@ -192,7 +193,11 @@ impl Proxy {
                 } else {
                     cause
                 };
-                self.reply(id, Reply::new(status, cause).detail(detail));
+                let mut reply = Reply::new(status, cause).detail(detail);
+                if cause == Cause::Credentials {
+                    reply.reason = challenge::REASON.to_owned();
+                }
+                self.reply(id, reply);
             }
         }
     }

@@ -30,6 +30,10 @@ pub(super) enum Timeout {
     C(BranchId),
     /// A call's record may be idle.
     CallIdle(CallKey),
+    /// Of the client transaction of a registration of ours, by its index and the branch.
+    Trunk(usize, BranchId, Timer),
+    /// A registration of ours is to be refreshed or tried again; of several the one with the last number counts.
+    TrunkDue(usize, u32),
 }
 
 impl Proxy {
@@ -59,6 +63,8 @@ impl Proxy {
             Timeout::NoAnswer(id, launched) => self.on_no_answer(id, launched),
             Timeout::C(id) => self.on_timer_c(id),
             Timeout::CallIdle(key) => self.on_call_idle(key),
+            Timeout::Trunk(at, branch, timer) => self.on_trunk_timer(at, branch, timer),
+            Timeout::TrunkDue(at, number) => self.on_trunk_due(at, number),
         }
     }
 

@@ -49,6 +49,18 @@ pub struct Habits {
     pub cancelled: Cancelled,
     /// Whether a 2xx is acknowledged at once.
     pub ack: Ack,
+    /// Whether a BYE is taken as it is.
+    pub bye: Bye,
+}
+
+/// Reaction to BYE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bye {
+    /// The dialog is over.
+    #[default]
+    Ends,
+    /// Not before it has credentials for the nonce `bye`.
+    Challenged,
 }
 
 /// Reaction to CANCEL.

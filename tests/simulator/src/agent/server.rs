@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{Agent, Cancelled, DialogState, GIVE_UP, Hop, Kind, T1, T2, client::apply_extra};
+use super::{Agent, Bye, Cancelled, DialogState, GIVE_UP, Hop, Kind, T1, T2, client::apply_extra};
 use crate::wire::Msg;
 
 /// Complaint of an ACK that nobody waits for.
@@ -132,6 +132,7 @@ impl Agent {
         let request = self.servers[index].request.clone();
         let status = match request.method() {
             "CANCEL" => self.receive_cancel(now, &request.branch()),
+            "BYE" if self.is_to_be_challenged(&request) => return self.challenge(now, index),
             _ if request.tag("To").is_empty() => return,
             method => match self.find_dialog(
                 request.header("Call-ID"),
@@ -170,6 +171,24 @@ impl Agent {
                 },
             );
         }
+    }
+
+    fn is_to_be_challenged(&self, request: &Msg) -> bool {
+        let credentials = request.header("Proxy-Authorization");
+        self.habits.bye == Bye::Challenged && !credentials.starts_with("Digest bye ")
+    }
+
+    fn challenge(&mut self, now: Duration, index: usize) {
+        let challenge = r#"Digest realm="pbx", nonce="bye""#.to_owned();
+        self.answer(
+            now,
+            index,
+            &Answer {
+                status: 407,
+                extra: vec![("Proxy-Authenticate".to_owned(), challenge)],
+                ..Answer::default()
+            },
+        );
     }
 
     /// The other end may have a dialog of which this end never heard, if its 2xx was lost for good.

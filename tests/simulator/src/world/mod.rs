@@ -14,6 +14,7 @@ use hookswitch_sip::{
     flow::WorkerId,
     proxy::{
         ProxyConfig,
+        config::MemberHealth,
         io::{AskId, Ended, Input, StoreOp},
     },
 };
@@ -228,6 +229,20 @@ impl World {
             }
         }
         self.held.clear();
+    }
+
+    /// Everything is up: trunks register.
+    pub fn begin(&mut self) {
+        for worker in 0..self.node.workers.len() {
+            self.tell_worker(Duration::ZERO, worker, Input::Begin);
+        }
+    }
+
+    /// Whoever looks after a member found this.
+    pub fn member_is(&mut self, member: SocketAddr, health: MemberHealth) {
+        for worker in 0..self.node.workers.len() {
+            self.tell_worker(Duration::ZERO, worker, Input::Member { member, health });
+        }
     }
 
     /// Every worker stops taking new work.

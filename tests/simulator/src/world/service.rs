@@ -1,6 +1,11 @@
 //! What a server does with the proxy's outputs: send, ask the policies, the store and media, and count.
 
-use hookswitch_sip::proxy::io::{Ask, DropCause, Ended, Input, Output, StoreOp};
+use std::time::Instant;
+
+use hookswitch_sip::proxy::{
+    io::{Ask, DropCause, Ended, Input, Output, StoreOp},
+    trunk::{TrunkId, TrunkState},
+};
 
 use super::{Event, World};
 use crate::policy::{self, When};
@@ -63,8 +68,26 @@ impl World {
                 }
                 Output::Ended(ended) => self.end(*ended),
                 Output::Dropped { cause } => self.count_drop(cause),
+                Output::Challenged { outcome, .. } => {
+                    let text = format!("proxy is challenged: {outcome:?}").to_lowercase();
+                    self.ladder.note(self.now, &text);
+                }
+                Output::Trunk { trunk, state } => self.note_trunk(trunk, &state),
             }
         }
+    }
+
+    fn note_trunk(&mut self, TrunkId(id): TrunkId, state: &TrunkState) {
+        let in_ms = |at: Instant| at.saturating_duration_since(self.node.instant(self.now));
+        let what = match state {
+            TrunkState::Registering => "begins".to_owned(),
+            TrunkState::Registered { until } => format!("stands for {:?}", in_ms(*until)),
+            TrunkState::Failed { reason, retry_at } => {
+                format!("failed: {reason}; again in {}s", in_ms(*retry_at).as_secs())
+            }
+            TrunkState::Removed => "is taken back".to_owned(),
+        };
+        self.ladder.note(self.now, &format!("trunk {id} {what}"));
     }
 
     fn end(&mut self, ended: Ended) {

@@ -312,6 +312,8 @@ impl Net {
                 Output::Withdraw { id } => self.withdrawn.push(id),
                 Output::Ended(ended) => self.ended.push(*ended),
                 Output::Dropped { cause } => self.dropped.push(cause),
+                // Ladders show these.
+                Output::Challenged { .. } | Output::Trunk { .. } => {}
             }
         }
     }

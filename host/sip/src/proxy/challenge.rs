@@ -1,0 +1,206 @@
+//! An upstream asks who we are (RFC 3261 §22): the proxy answers, for everything that it sends there but the REGISTERs of clients, who
+//! speak for themselves. The request goes anew to the same member, as another branch of the same target: no policy is asked and no
+//! media set up again, and what was written into it stays valid. It keeps its CSeq, which the client counts and not we (§16.6 copies
+//! it, where a user agent would increment it by §22.2): what challenges there does not mind, as long as it is a proxy.
+//!
+//! Whoever is asked twice has the wrong password. The challenge stays here: a client can do nothing with our realm, and would ask its
+//! user for a password that nobody has. It gets 500, since the fault is ours and not the caller's (403 would say so, and a browser that
+//! is told 403 may forget a login that is right); `on-failure` may try another upstream.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    Proxy,
+    best::Failure,
+    branch::{Branch, BranchPhase, Cancel, ClientMachine, Heard},
+    credentials::{Asker, Login, Reading, Said},
+    ids::BranchId,
+    io::{Cause, Challenged, Output},
+    place::Place,
+    server_tx::Phase,
+    via::ViaBranch,
+};
+use crate::{
+    flow::{Transport, UpstreamId},
+    message::{HeaderName, Message, MessageError, Method},
+};
+
+/// The phrase of the 500, for the log of whoever gets it.
+pub(super) const REASON: &str = "Upstream Refused Our Credentials";
+
+/// A member of an upstream, `None` where it is known by a connection: another one may have other nonces.
+pub(super) type Hop = (UpstreamId, Option<SocketAddr>);
+
+/// What became of a failure response.
+pub(super) enum Answered {
+    /// The request is on its way again.
+    Again,
+    /// The branch failed of this.
+    Failed(Failure),
+    /// It was no challenge, or is none of ours.
+    No(Message),
+}
+
+impl Proxy {
+    /// Answers ahead of time what that member asked before (RFC 3261 §22.3). Credentials are computed over the Request-URI: after
+    /// everything but the Via.
+    pub(super) fn sign(
+        &mut self,
+        hop: Option<Hop>,
+        said: &mut Said,
+        request: &mut Message,
+    ) -> Result<(), MessageError> {
+        let Some(hop) = hop.filter(|_| request.method() != Some(Method::Register)) else {
+            return Ok(());
+        };
+        let login = self.login(Some(hop.0));
+        match (login, self.challenges.get_mut(&hop)) {
+            (Some(login), Some(challenges)) => {
+                said.sign(request, &login, challenges, self.chance.draw())
+            }
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    pub(super) fn login(&self, upstream: Option<UpstreamId>) -> Option<Login> {
+        let upstream = self.config.upstreams.get(usize::from(upstream?.0))?;
+        upstream.login.clone()
+    }
+
+    /// A branch got a failure response: answers it if it asks who we are.
+    pub(super) fn answer_challenge(&mut self, id: BranchId, response: Message) -> Answered {
+        let Some(401 | 407) = response.status() else {
+            return Answered::No(response);
+        };
+        let Some(branch) = self.branches.get(&id) else {
+            return Answered::No(response);
+        };
+        let upstream = branch.candidate.place.upstream();
+        let is_register = branch.request.method() == Some(Method::Register);
+        let login = self.login(upstream).filter(|_| !is_register);
+        let (Some(login), Some(hop)) = (login, hop(&branch.candidate.place)) else {
+            return Answered::No(response);
+        };
+        let upstream = hop.0;
+        let reading = branch.said.read(&login, &response);
+        let is_wanted = branch.phase == BranchPhase::Sent
+            && matches!(branch.cancel, Cancel::No)
+            && self
+                .servers
+                .get(&branch.tx)
+                .is_some_and(|tx| tx.phase == Phase::Working);
+        match reading {
+            Reading::Foreign => Answered::No(response),
+            // Cancelled, or given up, in the meantime (RFC 3261 §9.1): it ends like any failure.
+            Reading::Answer(_) if !is_wanted => Answered::No(response),
+            Reading::Answer(answers) => {
+                self.challenged(upstream, Challenged::Answered);
+                self.challenges.entry(hop).or_default().learn(&answers);
+                match self.send_again(id, &answers) {
+                    Ok(()) => Answered::Again,
+                    Err(failure) => Answered::Failed(failure),
+                }
+            }
+            Reading::Refused => {
+                // What follows begins anew, and may find that somebody has mended it there.
+                self.challenges.remove(&hop);
+                self.challenged(upstream, Challenged::Refused);
+                Answered::Failed(refused(upstream, "the upstream refuses our credentials"))
+            }
+            Reading::Unknown => {
+                self.challenged(upstream, Challenged::Unknown);
+                let detail = "the upstream asks for credentials of another kind";
+                Answered::Failed(refused(upstream, detail))
+            }
+        }
+    }
+
+    pub(super) fn challenged(&mut self, upstream: UpstreamId, outcome: Challenged) {
+        self.outputs
+            .push_back(Output::Challenged { upstream, outcome });
+    }
+
+    /// The request of a branch with the answers, on a branch of its own (RFC 3261 §22.2, §8.1.3.5).
+    fn send_again(&mut self, id: BranchId, answers: &[(Asker, String)]) -> Result<(), Failure> {
+        let too_large = |error: MessageError| Failure::own(500, Cause::Refused, error.to_string());
+        let number = self.chance.draw();
+        let Some(branch) = self.branches.get_mut(&id) else {
+            return Ok(());
+        };
+        let mut next = branch.again(number, answers);
+        let place = next.candidate.place.clone();
+        let mut request = (*branch.request).clone();
+        branch.said.unsign(&mut request).map_err(too_large)?;
+        let popped = request.remove_first_value(HeaderName::Via);
+        popped.map_err(too_large)?;
+        self.sign(hop(&place), &mut next.said, &mut request)
+            .map_err(too_large)?;
+        let via = self.names.via(place.listener, place.transport, &next.via);
+        let gone = || Failure::own(430, Cause::Unreachable, "its listener is gone");
+        let via = via.ok_or_else(gone)?;
+        request.prepend(HeaderName::Via, via).map_err(too_large)?;
+        next.bytes = request.to_bytes();
+        next.request = Arc::new(request);
+        // From here on the old one has only to absorb retransmissions of its challenge.
+        if let Some(branch) = self.branches.get_mut(&id) {
+            branch.phase = BranchPhase::Decided;
+        }
+        self.by_destination.remove(&place.to, id);
+        let (tx, id) = (next.tx, BranchId(number));
+        if let Some(tx) = self.servers.get_mut(&tx) {
+            tx.branches.push(id);
+        }
+        self.branches.insert(id, next);
+        if place.transport == Transport::Udp
+            && let Err(failure) = self.fit(id)
+        {
+            self.drop_branch(id, Some(failure));
+            return Ok(());
+        }
+        self.let_go(id);
+        Ok(())
+    }
+}
+
+impl Branch {
+    /// The same target on another branch, not yet sent.
+    fn again(&self, number: u64, answers: &[(Asker, String)]) -> Self {
+        Self {
+            tx: self.tx,
+            via: ViaBranch { number, ..self.via },
+            index: self.index,
+            candidate: self.candidate.clone(),
+            machine: ClientMachine::Idle,
+            request: Arc::clone(&self.request),
+            bytes: Bytes::new(),
+            phase: BranchPhase::Preparing,
+            heard: Heard::Nothing,
+            rewritten: self.rewritten,
+            aliases: Vec::new(),
+            fallback: self.fallback,
+            said: self.said.after(answers),
+            ask: None,
+            in_hand: None,
+            queue: VecDeque::new(),
+            gate: None,
+            cancel: Cancel::No,
+            answers: Vec::new(),
+            ack: Bytes::new(),
+            retransmissions: 0,
+            rings_until: self.rings_until,
+        }
+    }
+}
+
+pub(super) fn hop(place: &Place) -> Option<Hop> {
+    Some((place.upstream()?, place.peer()))
+}
+
+fn refused(upstream: UpstreamId, detail: &str) -> Failure {
+    Failure {
+        upstream: Some(upstream),
+        ..Failure::own(500, Cause::Credentials, detail)
+    }
+}
