@@ -44,6 +44,7 @@ mod members;
 mod names;
 mod place;
 mod register;
+mod register_tx;
 mod registration;
 mod relay;
 mod relayed;
@@ -59,6 +60,7 @@ mod stage;
 mod targets;
 mod timeouts;
 mod timers;
+mod trunk_news;
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -1,25 +1,17 @@
-//! REGISTERs of ours (RFC 3261 §10.2): sent, sent anew with credentials or for longer, refreshed, tried again, taken back.
+//! Registrations of ours (RFC 3261 §10.2): made, made anew with credentials or for longer, refreshed, tried again, taken back.
 //!
 //! A round begins at the upstream's best member and goes on with the others while they do not answer. A round that fails is followed
-//! by another one after a while, or as soon as there is news of the members.
+//! by another one after a while, or as soon as there is news of the members (`trunk_news`).
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use super::{
     Proxy, Timeout,
-    config::MemberHealth,
     credentials::{Challenges, Reading, Said},
-    ids::BranchId,
     io::{Challenged, Output},
-    place::Place,
-    trunk::{Aim, Transaction, Trunk, TrunkState, back_off, refresh_after},
-    via::ViaBranch,
+    trunk::{Aim, Transaction, TrunkState, back_off, refresh_after},
 };
-use crate::{
-    flow::{Destination, UpstreamId},
-    message::{HeaderName, Message},
-    transaction::{Action, Reliability, Timer, client},
-};
+use crate::message::{HeaderName, Message};
 
 /// What an upstream may ask for with 423.
 const EXPIRES_MAX: Duration = Duration::from_secs(7 * 86_400);
@@ -51,7 +43,7 @@ impl Proxy {
         }
     }
 
-    fn begin_round(&mut self, at: usize) {
+    pub(super) fn begin_round(&mut self, at: usize) {
         let Some(trunk) = self.trunks.get_mut(at) else {
             return;
         };
@@ -78,133 +70,7 @@ impl Proxy {
         }
     }
 
-    fn send_register(&mut self, at: usize, mut place: Place, mut said: Said) {
-        let number = self.chance.draw();
-        let via = ViaBranch {
-            worker: self.config.worker,
-            number,
-            loop_hash: 0,
-        };
-        let login = self.login(place.upstream());
-        let via = self.names.via(place.listener, place.transport, &via);
-        let Some(trunk) = self.trunks.get_mut(at) else {
-            return;
-        };
-        let contact = self.names.contact(place.listener, &trunk.config.user);
-        let (Some(via), Some(contact)) = (via, contact) else {
-            return;
-        };
-        let sealed = trunk
-            .request(&contact, &self.config.server_name)
-            .and_then(|mut request| {
-                if let Some(login) = &login {
-                    let cnonce = self.chance.draw();
-                    said.sign(&mut request, login, &mut trunk.challenges, cnonce)?;
-                }
-                request.prepend(HeaderName::Via, via)?;
-                Ok(request)
-            });
-        let request = match sealed {
-            Ok(request) => request,
-            Err(error) => return self.round_failed(at, error.to_string(), None),
-        };
-        place.to = self.lane(&place, &request);
-        let (state, actions) = client::start(Reliability::from(place.transport));
-        if let Some(trunk) = self.trunks.get_mut(at) {
-            trunk.transaction = Some(Transaction {
-                branch: BranchId(number),
-                place,
-                request,
-                state,
-                retransmissions: 0,
-                said,
-            });
-        }
-        self.act_trunk(at, actions, None);
-    }
-
-    /// Is it the answer to a REGISTER of ours?
-    pub(super) fn is_of_trunk(&mut self, id: BranchId, response: &Message) -> bool {
-        let Some(at) = self.trunk_of(id) else {
-            return false;
-        };
-        let status = response.status().unwrap_or_default();
-        let event = if status < 200 {
-            client::Event::Provisional
-        } else {
-            client::Event::Final
-        };
-        self.step_trunk(at, event, Some(response));
-        true
-    }
-
-    fn trunk_of(&self, id: BranchId) -> Option<usize> {
-        let is_its = |trunk: &Trunk| {
-            let transaction = trunk.transaction.as_ref();
-            transaction.is_some_and(|transaction| transaction.branch == id)
-        };
-        self.trunks.iter().position(is_its)
-    }
-
-    fn step_trunk(&mut self, at: usize, event: client::Event, response: Option<&Message>) {
-        let trunk = self.trunks.get_mut(at);
-        let Some(transaction) = trunk.and_then(|trunk| trunk.transaction.as_mut()) else {
-            return;
-        };
-        let reliability = Reliability::from(transaction.place.transport);
-        let (state, actions) = client::step(transaction.state, event, reliability);
-        transaction.state = state;
-        self.act_trunk(at, actions, response);
-    }
-
-    fn act_trunk(&mut self, at: usize, actions: &[Action], response: Option<&Message>) {
-        for action in actions {
-            let trunk = self.trunks.get_mut(at);
-            let Some(transaction) = trunk.and_then(|trunk| trunk.transaction.as_mut()) else {
-                return;
-            };
-            let (branch, to) = (transaction.branch, transaction.place.to);
-            let timing = self.config.timing;
-            match action {
-                Action::Send | Action::Resend => {
-                    let bytes = transaction.request.to_bytes();
-                    self.send(to, bytes);
-                }
-                Action::Start(Timer::K) => {
-                    // Only retransmissions follow, of which the branches' own absorber takes care.
-                    self.absorbing.insert(branch);
-                    self.start(timing.t4, Timeout::Client(branch, Timer::K));
-                }
-                Action::Start(timer) => {
-                    let after = timing.duration(*timer, transaction.retransmissions);
-                    if *timer == Timer::E {
-                        transaction.retransmissions += 1;
-                    }
-                    self.start(after, Timeout::Trunk(at, branch, *timer));
-                }
-                Action::StartT2(timer) => {
-                    self.start(timing.t2, Timeout::Trunk(at, branch, *timer));
-                }
-                Action::Pass => {
-                    if let Some(response) = response {
-                        self.on_trunk_response(at, response);
-                    }
-                }
-                Action::Timeout => {
-                    if let Some(peer) = to.peer() {
-                        self.pass_over(peer);
-                    }
-                    self.next_member_or_fail(at, "no answer in time".to_owned(), None);
-                }
-                Action::Unreachable => {
-                    self.next_member_or_fail(at, "it cannot be reached".to_owned(), None);
-                }
-                Action::Ack => debug_assert!(false, "not an action of this table"),
-            }
-        }
-    }
-
-    fn on_trunk_response(&mut self, at: usize, response: &Message) {
+    pub(super) fn on_trunk_response(&mut self, at: usize, response: &Message) {
         let status = response.status().unwrap_or_default();
         let Some(trunk) = self.trunks.get_mut(at).filter(|_| status >= 200) else {
             return;
@@ -306,7 +172,12 @@ impl Proxy {
         self.send_register(at, transaction.place, Said::default());
     }
 
-    fn next_member_or_fail(&mut self, at: usize, reason: String, after: Option<Duration>) {
+    pub(super) fn next_member_or_fail(
+        &mut self,
+        at: usize,
+        reason: String,
+        after: Option<Duration>,
+    ) {
         let trunk = self.trunks.get_mut(at);
         let place = trunk
             .and_then(|trunk| trunk.transaction.take())
@@ -317,7 +188,12 @@ impl Proxy {
         }
     }
 
-    fn round_failed(&mut self, at: usize, reason: String, retry_after: Option<Duration>) {
+    pub(super) fn round_failed(
+        &mut self,
+        at: usize,
+        reason: String,
+        retry_after: Option<Duration>,
+    ) {
         let (now, chance) = (self.now(), self.chance.draw());
         let Some(trunk) = self.trunks.get_mut(at) else {
             return;
@@ -348,87 +224,6 @@ impl Proxy {
         if self.trunks.get(at).is_some_and(|trunk| trunk.due == due) {
             self.begin_round(at);
         }
-    }
-
-    pub(super) fn on_trunk_timer(&mut self, at: usize, branch: BranchId, timer: Timer) {
-        if self.trunk_of(branch) == Some(at) {
-            self.step_trunk(at, client::Event::Fired(timer), None);
-        }
-    }
-
-    /// What went there is lost; who is registered by a connection is no longer, since an upstream may call us by it (RFC 5626 §4.4).
-    pub(super) fn trunks_unreachable(&mut self, to: Destination) {
-        for at in 0..self.trunks.len() {
-            let Some(trunk) = self.trunks.get(at) else {
-                return;
-            };
-            match &trunk.transaction {
-                Some(transaction) if transaction.place.to == to => {
-                    self.step_trunk(at, client::Event::TransportError, None);
-                }
-                None if trunk.binding == Some(to) && trunk.failures == 0 => {
-                    self.begin_round_again(at);
-                }
-                Some(_) | None => {}
-            }
-        }
-    }
-
-    pub(super) fn trunk_undelivered(&mut self, id: BranchId) {
-        if let Some(at) = self.trunk_of(id) {
-            self.step_trunk(at, client::Event::TransportError, None);
-        }
-    }
-
-    /// News of a member: where we were registered, or could not register.
-    pub(super) fn trunk_member_health(&mut self, member: SocketAddr, health: MemberHealth) {
-        for at in 0..self.trunks.len() {
-            let Some(trunk) = self.trunks.get(at) else {
-                return;
-            };
-            let concerns = match health {
-                MemberHealth::Silent => {
-                    let bound = trunk.binding.and_then(Destination::peer);
-                    trunk.failures == 0 && bound == Some(member)
-                }
-                MemberHealth::Answers => {
-                    trunk.failures > 0 && self.has_member(trunk.config.upstream, member)
-                }
-            };
-            if concerns && trunk.transaction.is_none() {
-                self.begin_round_again(at);
-            }
-        }
-    }
-
-    pub(super) fn trunk_members_changed(&mut self, upstream: UpstreamId) {
-        for at in 0..self.trunks.len() {
-            let Some(trunk) = self.trunks.get(at) else {
-                return;
-            };
-            let bound = trunk.binding.and_then(Destination::peer);
-            let is_gone = bound.is_some_and(|member| !self.has_member(upstream, member));
-            if trunk.config.upstream == upstream
-                && trunk.transaction.is_none()
-                && (trunk.failures > 0 || is_gone)
-            {
-                self.begin_round_again(at);
-            }
-        }
-    }
-
-    /// Earlier than it was due.
-    fn begin_round_again(&mut self, at: usize) {
-        let begun = |trunk: &Trunk| trunk.aim == Aim::Registered && trunk.due > 0;
-        if self.trunks.get(at).is_some_and(begun) {
-            self.begin_round(at);
-        }
-    }
-
-    fn has_member(&self, id: UpstreamId, address: SocketAddr) -> bool {
-        let upstream = self.config.upstreams.get(usize::from(id.0));
-        let mut members = upstream.into_iter().flat_map(|upstream| &upstream.members);
-        members.any(|member| member.address == address)
     }
 
     fn tell_of_trunk(&mut self, at: usize, state: TrunkState) {

@@ -1,7 +1,7 @@
 //! A trunk: an address of record of ours at an upstream, which knows from our REGISTER where its calls for us go (RFC 3261 §10.2).
 //!
-//! Here is what a trunk is, what its requests say, and when they are due; `registration` sends them. One worker keeps it: its requests
-//! have our Via, which brings their answers there.
+//! Here is what a trunk is, what its requests say, and when they are due; `registration` goes by that, and `register_tx` sends them. One
+//! worker keeps it: its requests have our Via, which brings their answers there.
 
 use std::time::{Duration, Instant};
 
