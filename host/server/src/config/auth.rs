@@ -114,13 +114,7 @@ fn realm(key: &str, raw: raw::Realm, file: &File, faults: &mut Faults) -> Option
         }
     };
     let lifetime_s = raw.nonce_s_max.unwrap_or(300);
-    let lifetime_s = in_range(
-        &format!("{key}.nonce_s_max"),
-        lifetime_s,
-        10,
-        86_400,
-        faults,
-    )?;
+    let lifetime_s = in_range(&format!("{key}.nonce_s_max"), lifetime_s, 1, 86_400, faults)?;
     Some(Realm {
         config: RealmConfig {
             name: raw.name,

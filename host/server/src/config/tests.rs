@@ -321,7 +321,7 @@ fn faults_of_realms_are_told() {
         [[auth.realm]]
         name = "a"
         users = "users.toml"
-        nonce_s_max = 1
+        nonce_s_max = 0
         [[auth.realm]]
         name = "a"
         users = "users.toml"
@@ -340,7 +340,7 @@ fn faults_of_realms_are_told() {
               auth.realm[0].algorithms: `MD5` stands there twice; keep one
               auth.realm[0].algorithms: `crypt` is not known; write SHA-256 or MD5
               auth.realm[0].qop: empty; write auth or auth-int
-              auth.realm[1].nonce_s_max: 1 is out of range; write a number from 10 to 86400
+              auth.realm[1].nonce_s_max: 0 is out of range; write a number from 1 to 86400
               auth.realm[2].name: `a` is taken by another realm or issuer; choose another name
               auth.realm[2].uri: `no` is no such check; write request or any
               auth.relm: unknown key; the keys are realm, issuer

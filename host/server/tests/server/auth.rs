@@ -29,24 +29,27 @@ pub(crate) fn file(name: &str, text: &str) -> PathBuf {
     file
 }
 
-fn users(passwords: &[(&str, &str)]) -> String {
+pub(crate) fn users(passwords: &[(&str, &str)]) -> String {
     let user = |(name, password): &(&str, &str)| {
         format!("[[user]]\nname = {name:?}\npassword = {password:?}\n")
     };
     passwords.iter().map(user).collect()
 }
 
-async fn digest_scene(users: &Path, config: &str) -> Scene {
+/// With these lines in the realm, this behind what the policy is configured with, and this behind the rest.
+pub(crate) async fn digest_scene(users: &Path, realm: &str, config: &str, more: &str) -> Scene {
     let more = format!(
         r#"
         [[auth.realm]]
         name = "localhost"
         users = {users:?}
+        {realm}
         [[policy]]
         name = "digest-auth"
         component = {:?}
         config = {{ realm = "localhost"{config} }}
         grants = {{ auth = ["localhost"] }}
+        {more}
         "#,
         component("digest-auth")
     );
@@ -54,16 +57,16 @@ async fn digest_scene(users: &Path, config: &str) -> Scene {
 }
 
 /// The answer of a user to the first challenge of a response.
-struct Answer<'a> {
-    user: &'a str,
-    password: &'a str,
-    method: &'a str,
-    uri: &'a str,
-    nc: u32,
+pub(crate) struct Answer<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) password: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) uri: &'a str,
+    pub(crate) nc: u32,
 }
 
 impl Answer<'_> {
-    fn field(&self, challenged: &Sip) -> String {
+    pub(crate) fn field(&self, challenged: &Sip) -> String {
         let (name, challenge) = match challenged.all("WWW-Authenticate").first() {
             Some(challenge) => ("Authorization", *challenge),
             None => ("Proxy-Authorization", challenged.get("Proxy-Authenticate")),
@@ -98,7 +101,7 @@ fn sha256(text: &str) -> String {
     Algorithm::Sha256.ha1(a, b, c)
 }
 
-fn alice<'a>(method: &'a str, uri: &'a str) -> Answer<'a> {
+pub(crate) fn alice<'a>(method: &'a str, uri: &'a str) -> Answer<'a> {
     Answer {
         user: "alice",
         password: "secret",
@@ -129,7 +132,7 @@ pub(crate) async fn register(browser: &mut Browser, name: &str, credentials: &st
 #[tokio::test]
 async fn a_browser_registers_and_calls_with_digest() {
     let users = file("users.toml", &users(&[("alice", "secret")]));
-    let scene = digest_scene(&users, ", assert-identity = true").await;
+    let scene = digest_scene(&users, "", ", assert-identity = true", "").await;
     let mut browser = Browser::connect(&scene, "alice").await;
 
     let challenged = register(&mut browser, "alice", "").await;
@@ -220,7 +223,7 @@ async fn nobody_uses_the_credentials_or_the_address_of_another() {
         "users.toml",
         &users(&[("alice", "secret"), ("bob", "hidden")]),
     );
-    let scene = digest_scene(&users, "").await;
+    let scene = digest_scene(&users, "", "", "").await;
     let mut browser = Browser::connect(&scene, "alice").await;
     let challenged = register(&mut browser, "alice", "").await;
     let right = alice("REGISTER", "sip:localhost");
@@ -275,7 +278,7 @@ async fn nobody_uses_the_credentials_or_the_address_of_another() {
 #[tokio::test]
 async fn a_connection_is_asked_once_where_it_is_remembered_and_new_users_count_at_once() {
     let users_file = file("users.toml", &users(&[("alice", "secret")]));
-    let scene = digest_scene(&users_file, ", remember = \"connection\"").await;
+    let scene = digest_scene(&users_file, "", ", remember = \"connection\"", "").await;
     let mut browser = Browser::connect(&scene, "alice").await;
     let challenged = register(&mut browser, "alice", "").await;
     let credentials = alice("REGISTER", "sip:localhost").field(&challenged);

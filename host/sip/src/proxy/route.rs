@@ -54,6 +54,11 @@ impl Proxy {
         };
         match (client, token) {
             (Some(client), _) if !has_to_tag => client.map(Aim::Client),
+            // No REGISTER is of a dialog (RFC 3261 §12): it would go past who asks for credentials.
+            (None, Some(_)) if request.method() == Some(Method::Register) => {
+                let refused = Reply::refuse(403, "Flow Token Not Valid Here");
+                Err(refused.detail("flow token in a REGISTER"))
+            }
             (None, Some(token)) => self.open(&token, request).map(Aim::Dialog),
             (Some(_), _) | (None, None)
                 if has_to_tag && request.method() != Some(Method::Register) =>
