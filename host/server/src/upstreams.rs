@@ -7,6 +7,7 @@ use std::{
         PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use hookswitch_sip::{
@@ -18,6 +19,8 @@ use crate::config;
 
 /// Addresses that an upstream had before and may still use.
 const FORMER_MEMBERS_MAX: usize = 64;
+/// An address that a name no longer leads to may be somebody else's tomorrow: what comes from there is believed no longer than this.
+const FORMER_BELIEVED_MAX: Duration = Duration::from_secs(3_600);
 
 /// A member, and the name that led to it, which its certificate must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ struct Entry {
     members: Vec<Located>,
     /// The latest last.
     former: Vec<Located>,
+    /// Of these, those whose messages are still taken as its own, and until when.
+    believed: Vec<(IpAddr, Instant)>,
 }
 
 impl Directory {
@@ -52,6 +57,7 @@ impl Directory {
             way: upstream.way(),
             members: located(&upstream.members),
             former: Vec::new(),
+            believed: Vec::new(),
         };
         Self {
             upstreams: RwLock::new(upstreams.iter().map(entry).collect()),
@@ -80,7 +86,13 @@ impl Directory {
     }
 
     /// Replaces the members of an upstream. Says whether that changed anything.
-    pub(crate) fn update(&self, id: UpstreamId, way: Way, members: Vec<Located>) -> bool {
+    pub(crate) fn update(
+        &self,
+        id: UpstreamId,
+        way: Way,
+        members: Vec<Located>,
+        now: Instant,
+    ) -> bool {
         let mut upstreams = self
             .upstreams
             .write()
@@ -88,11 +100,17 @@ impl Directory {
         let Some(entry) = upstreams.get_mut(usize::from(id.0)) else {
             return false;
         };
+        let believed = entry.believed.len();
+        entry.believed.retain(|(_, until)| *until > now);
+        if entry.believed.len() < believed {
+            self.version.fetch_add(1, Ordering::Release);
+        }
         if entry.way == way && entry.members == members {
             return false;
         }
         entry.way = way;
         let before = std::mem::replace(&mut entry.members, members);
+        entry.believe(&before, now + FORMER_BELIEVED_MAX);
         entry.former.retain(|former| !before.contains(former));
         entry.former.extend(before);
         let surplus = entry.former.len().saturating_sub(FORMER_MEMBERS_MAX);
@@ -204,8 +222,22 @@ impl Entry {
             Some(sources) => sources.iter().any(|range| range.contains(peer)),
             // Whose certificates are known has one where they can be shown.
             None if transport == Transport::Tls && !self.config.certificates.is_empty() => false,
-            None => self.all().any(|member| member.ip() == peer),
+            None => {
+                let mut members = self.members.iter();
+                members.any(|located| located.member.address.ip() == peer)
+                    || self.believed.iter().any(|(ip, _)| *ip == peer)
+            }
         }
+    }
+
+    /// Of each address once; the oldest make room.
+    fn believe(&mut self, members: &[Located], until: Instant) {
+        for ip in members.iter().map(|located| located.member.address.ip()) {
+            self.believed.retain(|(known, _)| *known != ip);
+            self.believed.push((ip, until));
+        }
+        let surplus = self.believed.len().saturating_sub(FORMER_MEMBERS_MAX);
+        self.believed.drain(..surplus);
     }
 
     /// Names are compared whole: `*` stands for nothing (RFC 5922 §7.2).
@@ -328,17 +360,36 @@ mod tests {
         let directory = directory();
         let (id, old): (_, SocketAddr) = (UpstreamId(0), "192.0.2.1:5060".parse().unwrap());
         let new = located("198.51.100.1:5060");
-        let way = directory.way(id).unwrap();
-        assert!(directory.update(id, way, vec![new.clone()]));
-        assert!(!directory.update(id, way, vec![new.clone()]));
+        let (way, now) = (directory.way(id).unwrap(), Instant::now());
+        assert!(directory.update(id, way, vec![new.clone()], now));
+        assert!(!directory.update(id, way, vec![new.clone()], now));
         assert_eq!((directory.version(), directory.members(id).len()), (1, 1));
         assert_eq!(directory.upstream_at(old), Some(id));
         assert_eq!(directory.upstream_at(new.member.address), Some(id));
         let name = directory.name_of(id, new.member.address);
         assert_eq!(name.as_deref(), Some("pbx.example"));
         for last in 0..=FORMER_MEMBERS_MAX {
-            directory.update(id, way, vec![located(&format!("203.0.113.{last}:5060"))]);
+            let there = located(&format!("203.0.113.{last}:5060"));
+            directory.update(id, way, vec![there], now);
         }
         assert_eq!(directory.upstream_at(old), None);
+    }
+
+    #[test]
+    fn an_address_that_a_name_has_left_is_not_believed_for_ever() {
+        let directory = directory();
+        let (id, old): (_, IpAddr) = (UpstreamId(0), "192.0.2.1".parse().unwrap());
+        let (way, start) = (directory.way(id).unwrap(), Instant::now());
+        let new = vec![located("198.51.100.1:5060")];
+        let believed_at = |now| {
+            directory.update(id, way, new.clone(), now);
+            let from = directory.upstream_from(old, ListenerId(0), Transport::Udp, &[]);
+            (from == Some(id), directory.version())
+        };
+        assert_eq!(believed_at(start), (true, 1));
+        let later = start + FORMER_BELIEVED_MAX;
+        assert_eq!(believed_at(later - Duration::from_secs(1)), (true, 1));
+        // Whoever remembers whose an address is must look again.
+        assert_eq!(believed_at(later), (false, 2));
     }
 }

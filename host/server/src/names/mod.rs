@@ -147,10 +147,11 @@ impl Named {
         let Some(way) = found.map(|found| found.way).next() else {
             return;
         };
-        if !server.directory.update(self.id, way, self.located()) {
+        let (directory, now) = (&server.directory, Instant::now());
+        if !directory.update(self.id, way, self.located(), now) {
             return;
         }
-        let members = server.directory.members(self.id);
+        let members = directory.members(self.id);
         tracing::info!(upstream = self.name, ?way, ?members, "names resolved");
         let mail = || Mail::Members {
             upstream: self.id,
