@@ -146,6 +146,7 @@ mod tests {
             listener: ListenerId(0),
             peer,
             side: Side::Stranger,
+            session: None,
             attachment: Attachment::new(Arc::clone(&source)),
         };
         assert_eq!(identity_of(&flow), None);

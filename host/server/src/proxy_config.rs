@@ -44,7 +44,11 @@ pub(crate) fn of(
             calls_max: length(config.limits.calls_max),
             ..ProxyLimits::default()
         },
-        listeners: bound.iter().map(listener).collect(),
+        listeners: bound
+            .iter()
+            .zip(&config.listeners)
+            .map(|(bound, listener)| listener_config(bound, listener))
+            .collect(),
         upstreams: (0..)
             .zip(&config.upstreams)
             .map(|(index, each)| upstream(each, carriers.login(index)))
@@ -93,12 +97,13 @@ fn timers(timers: &config::Timers) -> ProxyTimers {
     }
 }
 
-fn listener(bound: &Bound) -> ListenerConfig {
+fn listener_config(bound: &Bound, listener: &config::Listener) -> ListenerConfig {
     ListenerConfig {
         name: bound.name.clone(),
         transport: bound.transport,
         host: bound.advertised.0.clone(),
         port: bound.advertised.1,
+        flow_timer: listener.flow_timer,
     }
 }
 

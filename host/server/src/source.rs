@@ -9,10 +9,13 @@ use std::{
 };
 
 use hookswitch_policy::context::{self, AttributeEdit, Identity};
-use hookswitch_sip::flow::Transport;
+use hookswitch_sip::flow::{SessionKey, Transport};
 
 /// Of one source, whatever policies set; more are dropped.
 const ATTRIBUTES_MAX: usize = 256;
+
+/// Of the name that a client gives to its session.
+const SESSION_BYTES_MAX: usize = 128;
 
 /// One peer.
 #[derive(Debug)]
@@ -85,6 +88,17 @@ impl Source {
             certificate: certificate.map(String::into_boxed_str),
             ..self
         }
+    }
+
+    /// That its client named in the query of the upgrade, `session=NAME`, if a policy said there who that is: somebody else who names
+    /// it has another.
+    pub(crate) fn session(&self) -> Option<SessionKey> {
+        let query = self.upgrade.as_deref()?.query.as_deref()?;
+        let mut pairs = query.split('&');
+        let name = pairs.find_map(|pair| pair.strip_prefix("session="))?;
+        let identity = context::Source::identity(self)?;
+        let fits = (1..=SESSION_BYTES_MAX).contains(&name.len());
+        fits.then(|| SessionKey::named(&identity, name))
     }
 
     fn given(&self) -> MutexGuard<'_, Given> {
@@ -188,6 +202,33 @@ mod tests {
             vec![("0".into(), None), ("k".into(), Some("v".into()))],
         );
         assert_eq!(source.attribute("k").as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn a_session_is_named_by_somebody_who_is_known() {
+        let session = |query: &str, identity: Option<&str>| {
+            let upgrade = context::Upgrade {
+                query: Some(query.to_owned()),
+                ..context::Upgrade::default()
+            };
+            let peer = SocketAddr::from(([192, 0, 2, 1], 5060));
+            let source = Source::connection(Transport::Wss, peer, "wss".into(), &upgrade);
+            let identity = identity.map(|name| Identity {
+                name: name.to_owned(),
+                until: None,
+            });
+            source.apply(identity, Vec::new());
+            source.session()
+        };
+        let of_alice = session("token=t&session=4f1c", Some("alice"));
+        assert_eq!(of_alice, Some(SessionKey::named("alice", "4f1c")));
+        assert_eq!(session("session=4f1c", Some("alice")), of_alice);
+        assert_ne!(session("session=4f1c", Some("mallory")), of_alice);
+        let long = format!("session={}", "x".repeat(SESSION_BYTES_MAX + 1));
+        for query in ["session=", "sessions=4f1c", "token=session=4f1c", &long] {
+            assert_eq!(session(query, Some("alice")), None, "{query}");
+        }
+        assert_eq!(session("session=4f1c", None), None);
     }
 
     #[test]

@@ -105,6 +105,36 @@ pub enum FlowId {
     },
 }
 
+/// What flow tokens call a client that comes by connections: the same for those that follow one another (RFC 5626 §2 has instances,
+/// of which only REGISTER speaks).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey(pub u64);
+
+impl SessionKey {
+    /// Of a session that a client names when it connects. Who else names it has another `identity`, and so another key.
+    #[must_use]
+    pub fn named(identity: &str, session: &str) -> Self {
+        Self::hash("named", identity, session.as_bytes())
+    }
+
+    /// Of a Contact's `user@host:port`, which is in REGISTER and in all that makes a dialog. Who else registers it does so for another
+    /// address of record.
+    #[must_use]
+    pub fn registered(aor: &str, contact: &[u8]) -> Self {
+        Self::hash("registered", aor, contact)
+    }
+
+    fn hash(kind: &str, whose: &str, what: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        for part in [kind.as_bytes(), whose.as_bytes(), what] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
 /// Which side of the proxy a flow belongs to: the border of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -129,8 +159,21 @@ pub struct Flow {
     pub peer: SocketAddr,
     /// Who is at its other end.
     pub side: Side,
+    /// That its client named: its next connection has the same.
+    pub session: Option<SessionKey>,
     /// What its transport wants to find again with each message; the proxy only carries it.
     pub attachment: Attachment,
+}
+
+impl FlowId {
+    /// What a connection is called by whoever knows no more of it; `None` for datagrams, where the address is all there is.
+    #[must_use]
+    pub fn session(self) -> Option<SessionKey> {
+        match self {
+            Self::Connection { serial, .. } => Some(SessionKey(serial)),
+            Self::Datagram { .. } => None,
+        }
+    }
 }
 
 /// Anything of a flow that is none of the proxy's business. It names nothing: two flows that differ in it alone are equal.

@@ -10,9 +10,14 @@ use std::{
 };
 
 use crate::{
-    flow::{Flow, FlowId},
-    token::SessionKey,
+    flow::{Flow, FlowId, SessionKey},
+    token::ClientKey,
+    uri::SipUri,
 };
+
+mod sessions;
+
+pub use sessions::flow_of_session;
 
 /// An address of record in canonical form (RFC 3261 §10.3 step 5): scheme, user and domain, without port and parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,8 +68,11 @@ pub struct Binding {
     pub instance: Option<String>,
     /// `reg-id` (RFC 5626 §4.2).
     pub reg_id: Option<u32>,
-    /// Finds this binding from a flow token.
-    pub session: SessionKey,
+    /// Finds this binding from a client token.
+    pub client: ClientKey,
+    /// Find this binding from a dialog's token: its own, the connections that it was reached on, and those of clients that it succeeded;
+    /// the latest first.
+    pub sessions: Vec<SessionKey>,
     /// URIs of the proxies between the client and us, nearest to us first (RFC 3327).
     pub path: Vec<String>,
     /// What it is reached on; `None` once that flow is gone.
@@ -113,7 +121,9 @@ pub struct ContactUpdate {
     pub instance: Option<String>,
     /// `reg-id`
     pub reg_id: Option<u32>,
-    /// Of this address of record and contact.
+    /// Of this address of record and client.
+    pub client: ClientKey,
+    /// Of this address of record and Contact.
     pub session: SessionKey,
 }
 
@@ -241,6 +251,10 @@ fn apply_contact(
     {
         return Err(RegisterError::OutOfOrder);
     }
+    if contact.expires.is_zero() {
+        at.map(|at| bindings.remove(at));
+        return Ok(());
+    }
     let binding = Binding {
         contact: contact.uri.clone(),
         q: contact.q,
@@ -249,31 +263,50 @@ fn apply_contact(
         cseq: origin.cseq,
         instance: contact.instance.clone(),
         reg_id: contact.reg_id,
-        session: contact.session,
+        client: contact.client,
+        sessions: sessions::take_over(bindings, at, contact.session, origin.flow),
         path: origin.path.to_vec(),
         flow: Some(Arc::clone(origin.flow)),
     };
-    match (at, contact.expires.is_zero()) {
-        (Some(at), true) => drop(bindings.remove(at)),
-        (Some(at), false) => bindings[at] = binding,
-        (None, true) => {}
-        (None, false) => bindings.push(binding),
+    match at {
+        Some(at) => bindings[at] = binding,
+        None => bindings.push(binding),
     }
     Ok(())
 }
 
 impl Binding {
+    /// What tokens of new dialogs call it.
+    #[must_use]
+    pub fn session(&self) -> SessionKey {
+        // The registrar writes none without.
+        self.sessions.first().copied().unwrap_or(SessionKey(0))
+    }
+
     /// The same client: by instance and reg-id where it names them (RFC 5626 §6), else by Contact.
     fn is_of(&self, contact: &ContactUpdate) -> bool {
         match (&self.instance, &contact.instance) {
             (Some(mine), Some(its)) => mine == its && self.reg_id == contact.reg_id,
-            (None, None) | (Some(_), None) | (None, Some(_)) => self.session == contact.session,
+            (None, None) => self.client == contact.client,
+            (Some(_), None) | (None, Some(_)) => {
+                contact_address(&self.contact) == contact_address(&contact.uri)
+            }
         }
     }
 
     fn is_newer(&self, call_id: &str, cseq: u32) -> bool {
         self.call_id == call_id && self.cseq >= cseq
     }
+}
+
+/// `user@host:port` of a Contact: its parameters differ between methods (clients add `ob` in some).
+pub(crate) fn contact_address(contact: &str) -> String {
+    let Some(uri) = SipUri::from_text(contact) else {
+        return contact.to_owned();
+    };
+    let port = uri.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let host = uri.host.to_string().to_ascii_lowercase();
+    format!("{}@{host}{port}", uri.user.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ fn flow(serial: u64) -> Arc<Flow> {
         listener: ListenerId(0),
         peer: "192.0.2.1:40000".parse().unwrap(),
         side: Side::Web,
+        session: None,
         attachment: Attachment::default(),
     })
 }
@@ -22,7 +23,8 @@ fn contact(uri: &str, expires: u64) -> ContactUpdate {
         q: 1000,
         instance: None,
         reg_id: None,
-        session: SessionKey::new("sip:alice", uri.as_bytes()),
+        client: ClientKey::new("sip:alice", [uri.as_bytes()]),
+        session: SessionKey::registered("sip:alice", uri.as_bytes()),
     }
 }
 
@@ -240,4 +242,86 @@ fn addresses_of_record() {
         "sip:alice@example.com"
     );
     assert_eq!(Aor::new("alice", "").as_str(), "sip:alice");
+}
+
+/// Of the client of serial `page`, on a connection of its own.
+fn page(bindings: &mut Vec<Binding>, page: u32, contact: ContactUpdate, now: Instant) {
+    let update = register(&format!("page{page}"), page, vec![contact]);
+    apply(bindings, &update, now).unwrap();
+}
+
+/// Where the session of connection `serial` is reached.
+fn reached(bindings: &[Binding], serial: u64, now: Instant) -> Option<Arc<Flow>> {
+    flow_of_session(bindings, SessionKey(0), flow(serial).id, now)
+}
+
+#[test]
+fn a_session_follows_its_client_from_connection_to_connection() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    for serial in 1..=3 {
+        page(&mut bindings, serial, contact("sip:a@h", 60), now);
+        flow_closed(&mut bindings, flow(u64::from(serial) - 1).id);
+    }
+    let own = contact("sip:a@h", 60).session;
+    let [one, two, three] = [1, 2, 3].map(SessionKey);
+    assert_eq!(bindings[0].sessions, [own, three, two, one]);
+    assert_eq!(reached(&bindings, 1, now), Some(flow(3)));
+    assert_eq!(reached(&bindings, 4, now), None);
+    assert_eq!(reached(&bindings, 1, now + Duration::from_secs(60)), None);
+    flow_closed(&mut bindings, flow(3).id);
+    assert_eq!(reached(&bindings, 1, now), None);
+    for serial in 4..40 {
+        page(&mut bindings, serial, contact("sip:a@h", 60), now);
+    }
+    assert_eq!(bindings[0].sessions.len(), 24);
+    assert_eq!(bindings[0].session(), own);
+    // After a restart that forgot everything its Contact leads to it.
+    let gone = flow(99).id;
+    assert_eq!(flow_of_session(&bindings, own, gone, now), Some(flow(39)));
+}
+
+#[test]
+fn a_session_follows_its_instance_to_another_flow() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    let of_instance = |reg_id| ContactUpdate {
+        instance: Some("urn:uuid:1".to_owned()),
+        reg_id: Some(reg_id),
+        ..contact("sip:a@h", 60)
+    };
+    page(&mut bindings, 1, of_instance(1), now);
+    page(&mut bindings, 2, of_instance(2), now);
+    assert_eq!(reached(&bindings, 1, now), Some(flow(1)));
+    flow_closed(&mut bindings, flow(1).id);
+    assert_eq!(reached(&bindings, 1, now), Some(flow(2)));
+}
+
+/// It outlives the binding that it came from.
+#[test]
+fn the_only_client_that_is_there_stands_in_for_the_only_one_that_is_missing() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    page(&mut bindings, 1, contact("sip:1@h", 60), now);
+    flow_closed(&mut bindings, flow(1).id);
+    page(&mut bindings, 2, contact("sip:2@h", 120), now);
+    assert_eq!(reached(&bindings, 1, now), Some(flow(2)));
+    let later = now + Duration::from_secs(61);
+    apply(&mut bindings, &RegisterUpdate::Query, later).unwrap();
+    assert_eq!(uris(&bindings), ["sip:2@h"]);
+    assert_eq!(reached(&bindings, 1, later), Some(flow(2)));
+}
+
+#[test]
+fn nobody_stands_in_for_one_of_several() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    page(&mut bindings, 1, contact("sip:1@h", 60), now);
+    page(&mut bindings, 2, contact("sip:2@h", 60), now);
+    flow_closed(&mut bindings, flow(1).id);
+    flow_closed(&mut bindings, flow(2).id);
+    let mut update = register("page3", 3, vec![contact("sip:3@h", 60)]);
+    if let RegisterUpdate::Contacts { contacts_max, .. } = &mut update {
+        *contacts_max = 3;
+    }
+    apply(&mut bindings, &update, now).unwrap();
+    assert_eq!(bindings.len(), 3);
+    assert_eq!(reached(&bindings, 1, now), None);
+    assert_eq!(reached(&bindings, 2, now), None);
 }

@@ -7,14 +7,16 @@
 
 mod client;
 
+pub use client::ClientKey;
+
 use std::net::{IpAddr, SocketAddr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use crate::{
-    flow::{Destination, Flow, FlowId, ListenerId, ListenerTags, Transport, WorkerId},
+    flow::{Destination, Flow, FlowId, ListenerId, ListenerTags, SessionKey, Transport, WorkerId},
     proxy::io::Direction,
 };
 
@@ -22,26 +24,6 @@ use crate::{
 const MAC_BYTES: usize = 12;
 /// Two IPv6 hops, or two connections, fit.
 const TOKEN_BYTES_MAX: usize = 96;
-
-/// Names a session of a web client across reconnects: a hash of its address of record and its Contact URI.
-///
-/// Both are in REGISTER and in every dialog-forming message; the instance-id of RFC 5626 is in REGISTER alone. The address of record
-/// is in it so that nobody takes over a session by registering a stranger's Contact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionKey(pub u64);
-
-impl SessionKey {
-    /// From the address of record and the Contact's `user@host:port`, without its parameters (clients add `ob` in some methods).
-    #[must_use]
-    pub fn new(aor: &str, contact: &[u8]) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(aor.as_bytes());
-        hash.update([0]);
-        hash.update(contact);
-        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
-        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-    }
-}
 
 /// One end of a dialog: where requests for it go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +36,7 @@ pub enum End {
         serial: u64,
         /// Where it was accepted.
         listener: ListenerId,
-        /// Finds the flow on which the client is reached now.
+        /// Finds the connection by which the client is reached now.
         key: SessionKey,
     },
     /// At an address.
@@ -69,7 +51,7 @@ pub enum End {
 }
 
 impl End {
-    /// The end that a message on `flow` came from.
+    /// The end that a message on `flow` came from; `key` is what its client is called, unless it named its session itself.
     #[must_use]
     pub fn of_flow(flow: &Flow, key: SessionKey) -> Self {
         match flow.id {
@@ -77,7 +59,7 @@ impl End {
                 worker,
                 serial,
                 listener: flow.listener,
-                key,
+                key: flow.session.unwrap_or(key),
             },
             FlowId::Datagram { listener, peer } => Self::Hop {
                 listener,

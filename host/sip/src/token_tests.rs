@@ -187,8 +187,17 @@ fn the_worker_is_read_without_a_key() {
 }
 
 #[test]
-fn a_session_belongs_to_its_address_of_record() {
-    let alice = SessionKey::new("sip:alice", b"x7@abc.invalid");
-    assert_eq!(alice, SessionKey::new("sip:alice", b"x7@abc.invalid"));
-    assert_ne!(alice, SessionKey::new("sip:mallory", b"x7@abc.invalid"));
+fn a_client_belongs_to_its_address_of_record() {
+    let key = |aor| ClientKey::new(aor, [&b"x7@abc.invalid"[..]]);
+    assert_eq!(key("sip:alice"), key("sip:alice"));
+    assert_ne!(key("sip:alice"), key("sip:mallory"));
+}
+
+#[test]
+fn a_session_belongs_to_who_names_it() {
+    let key = |identity| SessionKey::named(identity, "4f1c");
+    assert_eq!(key("alice"), key("alice"));
+    assert_ne!(key("alice"), key("mallory"));
+    assert_ne!(key("alice"), SessionKey::named("alice", "4f1d"));
+    assert_ne!(key("alice"), SessionKey::registered("alice", b"4f1c"));
 }

@@ -8,7 +8,9 @@ use std::{
 };
 
 use hookswitch_sip::{
-    flow::{Attachment, Flow, FlowId, ListenerId, Side, Transport, UpstreamId, WorkerId},
+    flow::{
+        Attachment, Flow, FlowId, ListenerId, SessionKey, Side, Transport, UpstreamId, WorkerId,
+    },
     proxy::{
         Gauges, Proxy, ProxyConfig,
         config::{ListenerConfig, UpstreamConfig},
@@ -76,6 +78,7 @@ impl Node {
             transport,
             host: PROXY_HOST.to_owned(),
             port,
+            flow_timer: None,
         };
         config.listeners = vec![
             listener("wss", Transport::Wss, 443),
@@ -135,7 +138,13 @@ impl Node {
     }
 
     /// A browser's connection is accepted.
-    pub fn accept(&mut self, serial: u64, peer: SocketAddr, worker: WorkerId) {
+    pub fn accept(
+        &mut self,
+        serial: u64,
+        peer: SocketAddr,
+        worker: WorkerId,
+        session: Option<SessionKey>,
+    ) {
         let id = FlowId::Connection { worker, serial };
         let flow = Flow {
             id,
@@ -143,6 +152,7 @@ impl Node {
             listener: WSS,
             peer,
             side: Side::Web,
+            session,
             attachment: Attachment::default(),
         };
         self.connections.insert(serial, Arc::new(flow));
@@ -181,6 +191,7 @@ impl Node {
             listener: UDP,
             peer,
             side,
+            session: None,
             attachment: Attachment::default(),
         })
     }
@@ -213,16 +224,10 @@ impl Node {
                 bindings.retain(|binding| binding.expires_at > now);
                 StoreReply::Bindings(bindings.clone())
             }
-            StoreOp::Session { key } => {
-                let all = self.bindings.values().flatten();
-                let flow = all
-                    .filter(|b| b.session == *key && b.expires_at > now)
-                    .find_map(|b| b.flow.as_ref());
-                StoreReply::Session(flow.cloned())
-            }
+            StoreOp::Session { key, flow } => StoreReply::Session(self.session(*key, *flow, now)),
             StoreOp::Client { key } => {
                 let all = self.bindings.values().flatten();
-                let found = all.filter(|b| b.session == *key && b.expires_at > now);
+                let found = all.filter(|b| b.client == *key && b.expires_at > now);
                 StoreReply::Bindings(found.cloned().collect())
             }
             StoreOp::FlowClosed { flow } => {
@@ -232,6 +237,21 @@ impl Node {
                 StoreReply::Bindings(Vec::new())
             }
         }
+    }
+
+    fn session(&self, key: SessionKey, hint: FlowId, now: Instant) -> Option<Arc<Flow>> {
+        let named = || {
+            self.connections
+                .values()
+                .filter(|flow| flow.session == Some(key))
+        };
+        let named = named()
+            .find(|flow| flow.id == hint)
+            .or_else(|| named().next_back());
+        named.cloned().or_else(|| {
+            let mut of_users = self.bindings.values();
+            of_users.find_map(|of_user| registrar::flow_of_session(of_user, key, hint, now))
+        })
     }
 
     fn start_workers(&mut self, rng: &mut Rng) {

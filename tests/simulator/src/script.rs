@@ -21,8 +21,13 @@
 //! pbx challenges BYE                  habit: 407 before it is taken
 //! member pbx silent / answers          what whoever looks after the members finds
 //! close alice / reconnect alice / restart / begin / drain / gauges
+//! reload alice                       its page is loaded again: a connection and a Contact of its own, no dialog; `afresh`: an instance, too
+//! session alice 7                    what it names when it connects; it connects anew
+//! pbx grants                         answers a REGISTER, as a registrar does
+//! pbx relays registered bob          hands on what waits there to where bob has registered
 //! ```
 
+mod connections;
 mod policies;
 
 use std::time::Duration;
@@ -146,21 +151,9 @@ fn run(world: &mut World, command: &str) {
                 .ladder
                 .note(world.now, &format!("the proxy holds {held}"));
         }
-        ["close", name] => {
+        ["close" | "reconnect" | "reload" | "session", name, how @ ..] => {
             let agent = agent(world, name);
-            world.ladder.note(world.now, &format!("{name} is gone"));
-            world.disconnect(agent);
-        }
-        ["reconnect", name] => {
-            let agent = agent(world, name);
-            world.connect(agent);
-            world.ladder.mute();
-            world.agents[agent].register(world.now, &[]);
-            world.settle();
-            world.ladder.speak();
-            world
-                .ladder
-                .note(world.now, &format!("{name} is back and registered"));
+            connections::run(world, agent, words[0], how);
         }
         [name, ..] => {
             let agent = agent(world, name);
@@ -315,8 +308,10 @@ fn act(world: &mut World, index: usize, command: &str) {
                 .rposition(|c| c.request.method() == *method);
             agent.merge(now, client.expect("such a request"));
         }
+        ("relays", ["registered", user]) => agent.relay_to_user(user),
         ("relays", [target]) => agent.relay(&to_uri(target)),
         ("challenges", ["BYE"]) => agent.habits.bye = Bye::Challenged,
+        ("grants", []) => agent.grant(now, &extra),
         ("ignores", ["CANCEL"]) => agent.habits.cancelled = Cancelled::Ignores,
         ("acks", ["at", "once"]) => agent.habits.ack = Ack::AtOnce,
         ("raw", text) => {

@@ -1,10 +1,11 @@
 //! `[[listener]]`.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     Advertised, Certificate, ClientCertificates, Faults, Listener, ListenerKind, Origins, Web,
     check::{File, socket_address},
+    numbers::in_range,
     raw,
 };
 
@@ -47,6 +48,7 @@ fn standard_listeners() -> Listeners {
                 address: any(port),
                 advertised: None,
                 kind,
+                flow_timer: None,
             },
         )
     };
@@ -70,6 +72,9 @@ fn listener(key: &str, raw: raw::Listener, file: &File, faults: &mut Faults) -> 
         parsed
     });
     let foreign = foreign_keys(&raw);
+    let flow_timer_key = format!("{key}.flow_timer_s");
+    let flow_timer = raw.flow_timer_s;
+    let flow_timer = flow_timer.and_then(|s| in_range(&flow_timer_key, s, 1, 86_400, faults));
     let kind = match raw.transport.as_str() {
         "udp" => ListenerKind::Udp,
         "tcp" => ListenerKind::Tcp,
@@ -109,6 +114,7 @@ fn listener(key: &str, raw: raw::Listener, file: &File, faults: &mut Faults) -> 
         address: address?,
         advertised,
         kind,
+        flow_timer: flow_timer.map(Duration::from_secs),
     })
 }
 
@@ -120,6 +126,8 @@ fn foreign_keys(raw: &raw::Listener) -> Vec<&'static str> {
         "tls" => (false, true, true),
         _ => (false, false, false),
     };
+    // A flow over UDP would be kept alive by STUN.
+    let wants_connections = raw.transport != "udp";
     let keys = [
         ("origins", raw.origins.is_some(), wants_web),
         ("pages", raw.pages.is_some(), wants_web),
@@ -130,6 +138,11 @@ fn foreign_keys(raw: &raw::Listener) -> Vec<&'static str> {
             "client_certificate",
             raw.client_certificate.is_some(),
             wants_clients,
+        ),
+        (
+            "flow_timer_s",
+            raw.flow_timer_s.is_some(),
+            wants_connections,
         ),
     ];
     keys.into_iter()

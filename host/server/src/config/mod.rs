@@ -111,6 +111,8 @@ pub struct Listener {
     pub advertised: Option<Advertised>,
     /// What is spoken.
     pub kind: ListenerKind,
+    /// Told to who registers a flow (RFC 5626 §5.4); a connection that is silent for longer, with some grace, is closed.
+    pub flow_timer: Option<Duration>,
 }
 
 /// Host and port as written in Via, Record-Route and Contact.

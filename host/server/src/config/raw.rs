@@ -29,6 +29,7 @@ pub(super) struct Listener {
     pub(super) client_certificate: Option<String>,
     pub(super) origins: Option<Vec<String>>,
     pub(super) pages: Option<PathBuf>,
+    pub(super) flow_timer_s: Option<i64>,
 }
 
 #[derive(Deserialize)]

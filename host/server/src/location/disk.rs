@@ -12,9 +12,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use hookswitch_sip::{
-    flow::{Flow, FlowId},
+    flow::{Flow, FlowId, SessionKey},
     registrar::{Aor, Binding},
-    token::SessionKey,
+    token::ClientKey,
 };
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,11 @@ struct Stored {
     instance: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reg_id: Option<u32>,
-    session: u64,
+    #[serde(alias = "session")]
+    client: u64,
+    /// By which dialogs that are up find it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sessions: Vec<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     path: Vec<String>,
     /// Listener and peer of a datagram flow; no connection outlives the process.
@@ -146,7 +150,8 @@ impl Disk {
             cseq: binding.cseq,
             instance: binding.instance.clone(),
             reg_id: binding.reg_id,
-            session: binding.session.0,
+            client: binding.client.0,
+            sessions: binding.sessions.iter().map(|session| session.0).collect(),
             path: binding.path.clone(),
             datagram,
         }
@@ -246,7 +251,8 @@ impl Stored {
             cseq: self.cseq,
             instance: self.instance,
             reg_id: self.reg_id,
-            session: SessionKey(self.session),
+            client: ClientKey(self.client),
+            sessions: self.sessions.into_iter().map(SessionKey).collect(),
             path: self.path,
             flow,
         })
@@ -306,7 +312,8 @@ mod tests {
             cseq: 7,
             instance: Some("urn:uuid:1".into()),
             reg_id: Some(1),
-            session: SessionKey(9),
+            client: ClientKey(9),
+            sessions: vec![SessionKey(8), SessionKey(7)],
             path: vec!["<sip:edge;lr>".into()],
             flow: None,
         }

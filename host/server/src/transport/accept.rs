@@ -250,13 +250,15 @@ fn end(worker: &WorkerRef, flow: &Flow, ended: Option<Ended>) {
 impl Door {
     /// A new one.
     fn flow(&self, peer: SocketAddr, side: Side, source: impl Into<Arc<Source>>) -> Flow {
+        let source = source.into();
         Flow {
             id: self.worker.borrow_mut().new_connection_id(),
             transport: self.transport,
             listener: self.listener,
             peer,
             side,
-            attachment: Attachment::new(source.into()),
+            session: source.session(),
+            attachment: Attachment::new(source),
         }
     }
 }

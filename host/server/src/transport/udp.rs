@@ -202,6 +202,7 @@ pub(crate) fn flow(
         listener,
         peer,
         side: upstream.map_or(Side::Stranger, Side::Upstream),
+        session: None,
         attachment: Attachment::new(source),
     }
 }

@@ -323,6 +323,7 @@ mod tests {
             listener: ListenerId(0),
             peer: ([192, 0, 2, 1], 5000).into(),
             side: Side::Web,
+            session: None,
             attachment: Attachment::default(),
         })
     }

@@ -143,6 +143,7 @@ mod tests {
                 listener,
                 peer,
                 side: Side::Stranger,
+                session: None,
                 attachment: Attachment::default(),
             }),
             in_dialog,

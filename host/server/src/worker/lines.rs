@@ -211,6 +211,7 @@ impl Worker {
             listener,
             peer,
             side: upstream.map_or(Side::Stranger, Side::Upstream),
+            session: None,
             attachment: Attachment::new(Arc::new(Source::address(transport, peer, name))),
         });
         self.opened(&flow, Rc::clone(pipe));

@@ -262,6 +262,7 @@ impl Worker {
             if let Side::Upstream(id) = flow.side {
                 self.shared.directory.connected(id, flow.peer.ip(), flow.id);
             }
+            self.shared.locations.opened(flow);
             let flow = Arc::clone(flow);
             self.connections.insert(serial, Open { flow, pipe });
         }
@@ -282,7 +283,7 @@ impl Worker {
         if let Side::Upstream(_) = flow.side {
             self.shared.directory.disconnected(flow.id);
         }
-        self.shared.locations.flow_closed(flow.id);
+        self.shared.locations.closed(flow);
         self.turn(|worker| {
             for other in worker.others() {
                 worker.post(other, Mail::FlowClosed { flow: flow.id });

@@ -24,6 +24,12 @@ impl Worker {
     /// What cannot be delivered comes back as an input (RFC 3261 §16.9).
     pub(super) fn send(&mut self, to: Destination, bytes: Bytes) {
         let sent = match to {
+            // A dialog that is older than this process, which had more of them then.
+            Destination::Flow(FlowId::Connection { worker, .. })
+                if worker.0 >= self.shared.config.workers =>
+            {
+                Err(Undelivered::Way)
+            }
             Destination::Flow(FlowId::Connection { worker, .. }) if worker != self.id => {
                 let Destination::Flow(flow) = to else { return };
                 let mail = Mail::Send {

@@ -19,7 +19,7 @@ use super::{
     via::ViaBranch,
 };
 use crate::{
-    flow::{Flow, Side},
+    flow::{Flow, FlowId, Side},
     message::{HeaderName, Message},
     token::End,
     transaction::invite_server,
@@ -86,11 +86,18 @@ impl Proxy {
 
     fn find_hop(&mut self, mut ack: PendingAck) {
         match *ack.dialog.token.to(ack.dialog.direction) {
-            End::Session { key, .. } => {
+            End::Session {
+                key,
+                worker,
+                serial,
+                ..
+            } => {
                 if self.hold_ack_gate(&mut ack) == Err(Crowded) {
                     return self.dropped(DropCause::Overload);
                 }
-                self.ask_store(Waiting::AckSession(Box::new(ack)), StoreOp::Session { key });
+                let flow = FlowId::Connection { worker, serial };
+                let op = StoreOp::Session { key, flow };
+                self.ask_store(Waiting::AckSession(Box::new(ack)), op);
             }
             end @ End::Hop { .. } => {
                 let place = Place::at_end(&self.config, end);

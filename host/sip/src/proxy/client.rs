@@ -11,7 +11,7 @@ use super::{
     ids::BranchId,
     io::Cause,
     seal,
-    server_tx::{Candidate, Phase},
+    server_tx::Phase,
     via::ViaBranch,
 };
 use crate::{
@@ -259,16 +259,15 @@ impl Proxy {
         if !(branch.is_invite() && branch.is_proceeding()) {
             self.by_destination.remove(&branch.candidate.place.to, id);
         }
-        // It is that member that failed, and not the user who did not answer there.
-        let is_down = match &failure.response {
-            Some(_) => failure.status == 503,
-            None => branch.heard == Heard::Nothing,
+        // It is that member or flow that failed, and not the user who did not answer there.
+        let (candidate, is_silent) = (&branch.candidate, branch.heard == Heard::Nothing);
+        let retry = match (&failure.response, failure.status) {
+            (None, _) if is_silent => candidate.next_member().or_else(|| candidate.next_flow()),
+            (Some(_), 503) => candidate.next_member(),
+            // RFC 5626 §7: of an edge proxy before the client.
+            (Some(_), 430) => candidate.next_flow(),
+            (None | Some(_), _) => None,
         };
-        let next_member = branch.candidate.place.next_member().filter(|_| is_down);
-        let retry = next_member.map(|place| Candidate {
-            place,
-            ..branch.candidate.clone()
-        });
         let Some(tx) = self.servers.get_mut(&tx_id) else {
             return;
         };

@@ -14,10 +14,10 @@ use super::{
     trunk::{TrunkId, TrunkState},
 };
 use crate::{
-    flow::{Destination, Flow, FlowId, UpstreamId},
+    flow::{Destination, Flow, FlowId, SessionKey, UpstreamId},
     message::Message,
     registrar::{Aor, Binding, RegisterUpdate},
-    token::SessionKey,
+    token::ClientKey,
 };
 
 /// Pairs an ask with its answer; never used twice by one proxy.
@@ -357,11 +357,13 @@ pub enum StoreOp {
     Session {
         /// Named by a flow token.
         key: SessionKey,
+        /// On which it was reached when its dialog began: preferred while it is up.
+        flow: FlowId,
     },
-    /// The binding of a session, whether or not its flow is up.
+    /// A binding, whether or not its flow is up.
     Client {
         /// Named by a client token.
-        key: SessionKey,
+        key: ClientKey,
     },
     /// A flow is gone: bindings on it are unreachable until they are refreshed.
     FlowClosed {

@@ -260,6 +260,7 @@ mod tests {
             transport,
             host: host.to_owned(),
             port,
+            flow_timer: None,
         };
         config.listeners = vec![
             listener("web", Transport::Wss, "proxy.example.com", 443),

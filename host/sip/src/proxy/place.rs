@@ -7,9 +7,9 @@ use super::{
     names::default_port,
 };
 use crate::{
-    flow::{Destination, Flow, ListenerId, Side, Transport, UpstreamId},
+    flow::{Destination, Flow, ListenerId, SessionKey, Side, Transport, UpstreamId},
     proxy::io::Leg,
-    token::{End, SessionKey},
+    token::End,
     uri::{Scheme, SipUri},
 };
 

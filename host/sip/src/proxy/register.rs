@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Proxy,
     asks::Waiting,
+    contact::{Outbound, client_key, flow_timer, has_option, outbound, session_key},
     ids::TxId,
     io::{Cause, StoreOp, StoreReply},
     reply::Reply,
-    session::session_key,
 };
 use crate::{
     flow::Flow,
@@ -56,6 +56,7 @@ impl Proxy {
             .map(Contact::parse)
             .collect::<Result<Vec<_>, _>>();
         let contacts = contacts.map_err(|_| bad("Malformed Contact"))?;
+        let outbound = outbound(request, &contacts)?;
         let update = match contacts.as_slice() {
             [] => RegisterUpdate::Query,
             [Contact::Star] if request.number::<u32>(HeaderName::Expires) == Some(0) => {
@@ -65,7 +66,9 @@ impl Proxy {
             _ => {
                 let contacts = contacts.iter().map(|contact| match contact {
                     Contact::Star => Err(bad("Wildcard Contact With Others")),
-                    Contact::Address(contact) => self.read_contact(request, contact, &aor),
+                    Contact::Address(contact) => {
+                        self.read_contact(request, contact, &aor, outbound)
+                    }
                 });
                 let contacts = contacts.collect::<Result<Vec<_>, _>>()?;
                 if contacts.len() > self.config.registrar.contacts_max {
@@ -92,6 +95,7 @@ impl Proxy {
         request: &Message,
         contact: &NameAddr<'_>,
         aor: &Aor,
+        outbound: Outbound,
     ) -> Result<ContactUpdate, Reply> {
         let limits = &self.config.registrar;
         if !matches!(contact.parsed_uri(), Ok(Uri::Sip(_))) {
@@ -112,7 +116,8 @@ impl Proxy {
             expires: wanted.min(limits.expires_max),
             q: contact.q().unwrap_or(1000),
             instance: contact.instance().map(str::to_owned),
-            reg_id: contact.reg_id(),
+            reg_id: contact.reg_id().filter(|_| outbound == Outbound::Applied),
+            client: client_key(Some(aor), contact),
             session: session_key(Some(aor), contact.uri),
         })
     }
@@ -147,16 +152,17 @@ impl Proxy {
         for path in tx.request.values(HeaderName::Path) {
             reply = reply.header(HeaderName::Path, String::from_utf8_lossy(path));
         }
-        let has_reg_id = bindings
-            .iter()
-            .any(|binding| binding.reg_id.is_some() && binding.instance.is_some());
-        let wants = |option: &[u8]| {
-            tx.request
-                .values(HeaderName::Supported)
-                .any(|tag| tag.eq_ignore_ascii_case(option))
-        };
-        if has_reg_id && wants(b"outbound") {
+        // RFC 5626 §6: only if it asked for that, and not for the sake of a flow that another one registered.
+        let contacts = tx.request.values(HeaderName::Contact).map(Contact::parse);
+        let contacts: Vec<_> = contacts.filter_map(Result::ok).collect();
+        if has_option(&tx.request, HeaderName::Supported, b"outbound")
+            && outbound(&tx.request, &contacts).is_ok_and(|found| found == Outbound::Applied)
+        {
             reply = reply.header(HeaderName::Require, "outbound");
+            let listener = self.config.listeners.get(usize::from(tx.flow.listener.0));
+            if let Some(timer) = flow_timer(listener) {
+                reply = reply.header(HeaderName::FlowTimer, timer);
+            }
         }
         reply
     }

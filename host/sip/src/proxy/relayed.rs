@@ -11,21 +11,22 @@ use super::{
     asks::Waiting,
     branch::Branch,
     config::Announce,
+    contact::{client_key, flow_timer, has_option, is_first_hop, is_outbound, session_key},
+    flows::at_binding,
     ids::TxId,
     io::{Cause, StoreOp, StoreReply},
     place::Place,
     reply::Reply,
     seal::next_scheme,
     server_tx::ServerTx,
-    session::session_key,
-    targets::{at_binding, place_only},
+    targets::place_only,
 };
 use crate::{
     flow::{Flow, Side, UpstreamId},
     header::{Contact, NameAddr},
     message::{HeaderName, Message, MessageError, Method},
-    registrar::{Aor, ContactUpdate, RegisterUpdate},
-    token::SessionKey,
+    registrar::{Aor, ContactUpdate, RegisterUpdate, contact_address},
+    token::ClientKey,
     uri::SipUri,
 };
 
@@ -84,12 +85,17 @@ impl Proxy {
     ) -> Result<(), MessageError> {
         let contact = request.values(HeaderName::Contact).next();
         let contact = contact.and_then(|value| NameAddr::parse(value).ok());
-        let key = session_key(aor, contact.map_or("", |contact| contact.uri));
-        if let Some(path) = self.names.record_route(
-            next_scheme(request),
-            place.listener,
-            &key.seal(&self.config.keys),
-        ) {
+        let path = contact.and_then(|contact| {
+            let token = client_key(aor, &contact).seal(&self.config.keys);
+            let (scheme, listener) = (next_scheme(request), place.listener);
+            let path = self.names.record_route(scheme, listener, &token)?;
+            // RFC 5626 §5.1: who is the first hop says so, or the registrar would not take it for one flow of several.
+            Some(match is_outbound(&contact) && is_first_hop(request) {
+                true => format!("{};ob>", path.trim_end_matches('>')),
+                false => path,
+            })
+        });
+        if let Some(path) = path {
             request.prepend(HeaderName::Path, path)?;
         }
         let is_path = |tag: &[u8]| tag.eq_ignore_ascii_case(b"path");
@@ -110,7 +116,7 @@ impl Proxy {
         for value in request.values(HeaderName::Contact) {
             let address = NameAddr::parse(value).ok();
             let own = address.and_then(|address| {
-                let token = session_key(aor, address.uri).seal(&self.config.keys);
+                let token = client_key(aor, &address).seal(&self.config.keys);
                 let uri = self.names.contact(place.listener, &token)?;
                 Some((address.uri, token, uri))
             });
@@ -143,6 +149,13 @@ impl Proxy {
             return None;
         }
         restore_contacts(response, &branch.aliases);
+        if has_option(response, HeaderName::Require, b"outbound") {
+            let listener = self.config.listeners.get(usize::from(tx.flow.listener.0));
+            if let Some(timer) = flow_timer(listener) {
+                // A number: it cannot be refused but for a response that is too large already.
+                let _ = response.set(HeaderName::FlowTimer, timer);
+            }
+        }
         let is_success = response.status().is_some_and(|s| (200..300).contains(&s));
         let granted = is_success.then(|| self.granted(&tx.request, &tx.flow, response));
         granted
@@ -166,14 +179,14 @@ impl Proxy {
                     return Some((aor, RegisterUpdate::RemoveAll { call_id, cseq }));
                 }
                 Contact::Address(contact) => {
-                    let session = session_key(Some(&aor), contact.uri);
                     contacts.push(ContactUpdate {
                         uri: contact.uri.to_owned(),
-                        expires: granted_expires(request, response, &contact, &aor, session),
+                        expires: granted_expires(request, response, &contact),
                         q: contact.q().unwrap_or(1000),
                         instance: contact.instance().map(str::to_owned),
                         reg_id: contact.reg_id(),
-                        session,
+                        client: client_key(Some(&aor), &contact),
+                        session: session_key(Some(&aor), contact.uri),
                     });
                 }
             }
@@ -193,13 +206,9 @@ impl Proxy {
     ///
     /// # Errors
     /// 403 for one that is not ours or comes from elsewhere.
-    pub(super) fn open_client(
-        &self,
-        token: &str,
-        flow: &Flow,
-    ) -> Option<Result<SessionKey, Reply>> {
+    pub(super) fn open_client(&self, token: &str, flow: &Flow) -> Option<Result<ClientKey, Reply>> {
         let refuse = |why: String| Reply::refuse(403, "Client Token Not Valid Here").detail(why);
-        let opened = SessionKey::open(&self.config.keys, token)?;
+        let opened = ClientKey::open(&self.config.keys, token)?;
         Some(match (opened, flow.side) {
             (Ok(key), Side::Upstream(_)) => Ok(key),
             (Ok(_), Side::Web | Side::Stranger) => Err(refuse(
@@ -214,14 +223,14 @@ impl Proxy {
         &self,
         request: &Message,
         flow: &Flow,
-    ) -> Option<Result<SessionKey, Reply>> {
+    ) -> Option<Result<ClientKey, Reply>> {
         let uri = request.request_uri().and_then(SipUri::from_text)?;
         let user = uri.user.filter(|_| self.names.is_ours(&uri))?;
         self.open_client(user, flow)
     }
 
     /// To the client that the PBX means.
-    pub(super) fn route_client(&mut self, id: TxId, key: SessionKey) {
+    pub(super) fn route_client(&mut self, id: TxId, key: ClientKey) {
         let ask = self.ask_store(Waiting::Client(id), StoreOp::Client { key });
         self.wait(id, ask);
     }
@@ -279,19 +288,14 @@ fn restore_contacts(response: &mut Message, aliases: &[Alias]) {
 
 /// What the answer says of this contact (RFC 3261 §10.2.4). A PBX that lists its contacts in another form is believed to have granted
 /// what was asked.
-fn granted_expires(
-    request: &Message,
-    response: &Message,
-    contact: &NameAddr<'_>,
-    aor: &Aor,
-    session: SessionKey,
-) -> Duration {
+fn granted_expires(request: &Message, response: &Message, contact: &NameAddr<'_>) -> Duration {
     let seconds = |message: &Message| message.number::<u32>(HeaderName::Expires);
     let asked = contact.expires().or_else(|| seconds(request));
+    let address = contact_address(contact.uri);
     let listed = response
         .values(HeaderName::Contact)
         .filter_map(|value| NameAddr::parse(value).ok())
-        .find(|listed| session_key(Some(aor), listed.uri) == session);
+        .find(|listed| contact_address(listed.uri) == address);
     let granted = match (asked, listed) {
         (Some(0), _) => Some(0),
         (asked, Some(listed)) => listed.expires().or_else(|| seconds(response)).or(asked),

@@ -5,7 +5,7 @@ use crate::{
     flow::{Flow, Side},
     header::NameAddr,
     message::{HeaderName, Message, Method},
-    token::{SessionKey, Token},
+    token::{ClientKey, Token},
     uri::SipUri,
 };
 
@@ -15,7 +15,7 @@ pub(super) enum Aim {
     /// Along its dialog.
     Dialog(InDialog),
     /// To the client that registered through us at the upstream which sends it.
-    Client(SessionKey),
+    Client(ClientKey),
     /// Wherever policies and routing say.
     Open,
 }
@@ -28,7 +28,7 @@ impl Aim {
         }
     }
 
-    pub(super) fn client(self) -> Option<SessionKey> {
+    pub(super) fn client(self) -> Option<ClientKey> {
         match self {
             Self::Client(key) => Some(key),
             Self::Dialog(_) | Self::Open => None,

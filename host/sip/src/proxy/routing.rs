@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{
     Proxy,
     asks::Waiting,
+    flows::candidates,
     ids::TxId,
     io::{Cause, StoreOp, StoreReply, Target},
     place::Place,
     reply::Reply,
     server_tx::{Candidate, Stage},
-    targets::{at_binding, place_only},
+    targets::place_only,
 };
 use crate::{
-    flow::Side,
+    flow::{FlowId, Side},
     header::NameAddr,
     message::{HeaderName, Message, Method},
     registrar::Binding,
@@ -67,8 +68,14 @@ impl Proxy {
     /// To the other end of the dialog: the session's flow of now, or the hop itself.
     fn route_dialog(&mut self, id: TxId, end: End) {
         match end {
-            End::Session { key, .. } => {
-                let ask = self.ask_store(Waiting::Session(id), StoreOp::Session { key });
+            End::Session {
+                key,
+                worker,
+                serial,
+                ..
+            } => {
+                let flow = FlowId::Connection { worker, serial };
+                let ask = self.ask_store(Waiting::Session(id), StoreOp::Session { key, flow });
                 self.wait(id, ask);
             }
             End::Hop { .. } => {
@@ -182,10 +189,8 @@ fn next_route(request: &Message) -> Option<SipUri<'_>> {
 /// Contacts of equal q ring together, the others after them (RFC 3261 §16.6).
 fn by_preference(bindings: &[Binding]) -> VecDeque<Stage> {
     let mut stages: BTreeMap<u16, Vec<Candidate>> = BTreeMap::new();
-    for binding in bindings {
-        if let Some(candidate) = at_binding(binding) {
-            stages.entry(binding.q).or_default().push(candidate);
-        }
+    for (q, candidate) in candidates(bindings) {
+        stages.entry(q).or_default().push(candidate);
     }
     let by_q = (0..).zip(stages.into_values().rev());
     by_q.map(|(number, mut candidates)| {

@@ -11,13 +11,13 @@ use super::{
     branch::{Branch, Fallback, Rewritten},
     challenge::hop,
     config::Oversize,
+    contact::session_of,
     credentials::Said,
     dialog::{InDialog, Rewrite, makes_dialog},
     forward::next_max_forwards,
     ids::{BranchId, CallKey, TxId},
     io::{Cause, Direction, Leg, MediaBranch},
     server_tx::ServerTx,
-    session::session_of,
 };
 use crate::{
     flow::{Destination, FlowId, Transport},
@@ -133,11 +133,8 @@ impl Proxy {
         if let Some(end) = self.member_end(&tx.flow) {
             return end;
         }
-        let end = End::of_flow(
-            &tx.flow,
-            session_of(&self.names, &tx.request, HeaderName::From),
-        );
-        match (end, tx.reply_to) {
+        let session = session_of(&self.names, &tx.request, HeaderName::From);
+        match (End::of_flow(&tx.flow, session), tx.reply_to) {
             (
                 End::Hop {
                     listener,

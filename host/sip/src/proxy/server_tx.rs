@@ -14,7 +14,7 @@ use super::{
 use crate::{
     flow::{Destination, Flow, FlowId},
     message::Message,
-    token::SessionKey,
+    token::ClientKey,
     transaction::{Action, Reliability, Timer, invite_server, server},
 };
 
@@ -37,7 +37,7 @@ pub(super) struct ServerTx {
     /// The dialog that its token was verified for.
     pub(super) dialog: Option<InDialog>,
     /// The client that a PBX means, by the token that it got with its REGISTER.
-    pub(super) addressee: Option<SessionKey>,
+    pub(super) addressee: Option<ClientKey>,
     /// Of the call that it belongs to or makes.
     pub(super) passage: u32,
     pub(super) call: CallKey,
@@ -115,6 +115,8 @@ pub(super) struct Candidate {
     pub(super) target: u32,
     pub(super) stage: u32,
     pub(super) place: Place,
+    /// By which the same client is reached if that flow fails.
+    pub(super) other_flows: Vec<Candidate>,
     /// The Request-URI; as it is if `None`.
     pub(super) uri: Option<String>,
     /// Routes to put on top (a registered Path).

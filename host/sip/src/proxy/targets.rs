@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{
     Proxy,
     asks::Waiting,
+    flows::candidates,
     ids::TxId,
     io::{StoreOp, StoreReply, Target, TargetKind},
     place::Place,
     server_tx::{Candidate, Plan, Stage},
 };
 use crate::{
-    registrar::{Aor, Binding},
+    registrar::Aor,
     uri::{SipUri, Uri},
 };
 
@@ -56,14 +57,11 @@ impl Proxy {
             let turn = tx.to_tag;
             match self.resolve_target(&target, turn) {
                 Resolved::At(place) => {
-                    let uri = target.uri.clone().or_else(|| own_uri(&target));
-                    self.add_candidate(
-                        id,
-                        Candidate {
-                            uri,
-                            ..with_target(place_only(*place), index, &target)
-                        },
-                    );
+                    let candidate = Candidate {
+                        uri: own_uri(&target),
+                        ..place_only(*place)
+                    };
+                    self.add_candidate(id, with_target(candidate, index, &target));
                 }
                 Resolved::Registered(aor) => {
                     if let Some(tx) = self.servers.get_mut(&id) {
@@ -122,15 +120,8 @@ impl Proxy {
             return;
         };
         if let StoreReply::Bindings(bindings) = reply {
-            for candidate in bindings.iter().filter_map(at_binding) {
-                let uri = target.uri.clone().or(candidate.uri.clone());
-                self.add_candidate(
-                    id,
-                    Candidate {
-                        uri,
-                        ..with_target(candidate, index, &target)
-                    },
-                );
+            for (_, candidate) in candidates(&bindings) {
+                self.add_candidate(id, with_target(candidate, index, &target));
             }
         }
         self.resolve(id);
@@ -156,6 +147,7 @@ pub(super) fn place_only(place: Place) -> Candidate {
         target: 0,
         stage: 0,
         place,
+        other_flows: Vec::new(),
         uri: None,
         path: Vec::new(),
         headers: Vec::new(),
@@ -163,22 +155,15 @@ pub(super) fn place_only(place: Place) -> Candidate {
 }
 
 fn with_target(candidate: Candidate, index: u32, target: &Target) -> Candidate {
+    let flows = candidate.other_flows.into_iter();
     Candidate {
         target: index,
         stage: target.stage,
+        uri: target.uri.clone().or(candidate.uri),
         headers: target.headers.clone(),
+        other_flows: flows.map(|flow| with_target(flow, index, target)).collect(),
         ..candidate
     }
-}
-
-/// `None` while its flow is gone.
-pub(super) fn at_binding(binding: &Binding) -> Option<Candidate> {
-    let place = Place::on_flow(binding.flow.as_deref()?, binding.session);
-    Some(Candidate {
-        uri: Some(binding.contact.clone()),
-        path: binding.path.clone(),
-        ..place_only(place)
-    })
 }
 
 impl Plan {

@@ -97,7 +97,7 @@ impl Agent {
         let instance = format!(
             "<{}>;reg-id=1;+sip.instance=\"<urn:uuid:{}>\"",
             self.contact(),
-            self.name
+            self.instance
         );
         request.push("Contact", &instance);
         request.push("Supported", "path, outbound");

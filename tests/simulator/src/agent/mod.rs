@@ -15,6 +15,8 @@ pub use self::{
     dialog::{Dialog, DialogState},
     server::{Answer, STRAY_ACK, Server},
 };
+use hookswitch_sip::flow::SessionKey;
+
 use crate::wire::{self, Msg};
 
 /// RFC 3261 §17.1.1.1.
@@ -119,13 +121,17 @@ pub struct Agent {
     pub sent_by: String,
     /// Where it sends requests that have no Route.
     pub outbound: SocketAddr,
+    /// What its REGISTER says of its instance, after `urn:uuid:`.
+    pub instance: String,
+    /// That it names when it connects.
+    pub session: Option<SessionKey>,
     /// What it does by itself.
     pub habits: Habits,
     /// Client transactions, oldest first; none is ever removed.
     pub clients: Vec<Client>,
     /// Server transactions, oldest first; none is ever removed.
     pub servers: Vec<Server>,
-    /// Dialogs, oldest first; none is ever removed.
+    /// Dialogs, oldest first; none is ever removed but by `reload`.
     pub dialogs: Vec<Dialog>,
     /// To be sent, in this order.
     pub out: Vec<(Hop, Msg)>,
@@ -136,6 +142,8 @@ pub struct Agent {
     /// What arrived and should not have.
     pub wrongs: Vec<Wrong>,
     relayed: Vec<relay::Relayed>,
+    granted: Vec<relay::Granted>,
+    pages: u32,
     counter: u32,
     pub(crate) register_call: (String, u32),
 }
@@ -155,6 +163,8 @@ impl Agent {
             addr,
             sent_by,
             outbound,
+            instance: name.to_owned(),
+            session: None,
             habits: Habits::default(),
             clients: Vec::new(),
             servers: Vec::new(),
@@ -164,6 +174,8 @@ impl Agent {
             lost_at: Vec::new(),
             wrongs: Vec::new(),
             relayed: Vec::new(),
+            granted: Vec::new(),
+            pages: 1,
             counter: 0,
             register_call: (String::new(), 0),
         }
@@ -221,6 +233,14 @@ impl Agent {
         for server in &mut self.servers {
             server.connection_lost();
         }
+    }
+
+    /// Its page was loaded again: it knows of no dialog, and has another Contact, as SIP.js and JsSIP make them.
+    pub fn reload(&mut self) {
+        self.pages += 1;
+        self.sent_by = format!("{}-{}.invalid", self.name, self.pages);
+        self.dialogs.clear();
+        self.register_call = (String::new(), 0);
     }
 
     /// RFC 3261 §12.2.1.1 and RFC 7118: a browser knows one way out.

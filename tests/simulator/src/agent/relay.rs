@@ -1,7 +1,9 @@
 //! An agent as a stateless proxy (RFC 3261 §16.11): a PBX that hands a call on, back to where it came from if need be.
 
-use super::{Agent, Hop};
-use crate::wire::Msg;
+use std::time::Duration;
+
+use super::{Agent, Answer, Hop};
+use crate::wire::{self, Msg};
 
 /// A request that was handed on: its branch, and where responses to it go.
 #[derive(Clone, Debug)]
@@ -11,7 +13,53 @@ pub(super) struct Relayed {
     back: Hop,
 }
 
+/// A registration that this agent granted: whose, where, and by way of whom.
+#[derive(Clone, Debug)]
+pub(super) struct Granted {
+    user: String,
+    contact: String,
+    path: Vec<String>,
+}
+
 impl Agent {
+    /// Answers the newest REGISTER that waits, as a registrar that knows of Path (RFC 3327): one contact for each instance.
+    pub fn grant(&mut self, now: Duration, extra: &[(String, String)]) {
+        let Some(server) = self.unanswered(Some("REGISTER")) else {
+            return;
+        };
+        let request = &self.servers[server].request;
+        let granted = Granted {
+            user: wire::user_of(wire::uri_of(request.header("To"))).to_owned(),
+            contact: wire::uri_of(request.header("Contact")).to_owned(),
+            path: request.all("Path"),
+        };
+        let contact = format!("{};expires=600", request.header("Contact"));
+        self.granted.retain(|each| each.user != granted.user);
+        self.granted.push(granted);
+        let mut extra = extra.to_vec();
+        extra.push(("Contact".to_owned(), contact));
+        let answer = Answer {
+            status: 200,
+            extra,
+            ..Answer::default()
+        };
+        self.answer(now, server, &answer);
+    }
+
+    /// Hands on the newest request that waits to where this user has registered.
+    pub fn relay_to_user(&mut self, user: &str) {
+        let granted = self.granted.iter().find(|each| each.user == user).cloned();
+        let (Some(granted), Some(server)) = (granted, self.unanswered(None)) else {
+            return;
+        };
+        let (mut onward, back) = self.servers[server].handed_on();
+        onward.start = format!("{} {} SIP/2.0", onward.method(), granted.contact);
+        for path in granted.path.into_iter().rev() {
+            onward.headers.insert(0, ("Route".to_owned(), path));
+        }
+        self.hand_on(onward, back);
+    }
+
     /// Hands on the newest request that waits, to `uri`; it is answered by whoever answers there.
     pub fn relay(&mut self, uri: &str) {
         let Some(server) = self.unanswered(None) else {

@@ -196,8 +196,8 @@ impl World {
         if self.agents[agent].kind == Kind::Browser && self.serials[agent].is_none() {
             self.serial += 1;
             let worker = WorkerId(u8::try_from(self.serial % u64::from(WORKERS)).unwrap_or(0));
-            self.node
-                .accept(self.serial, self.agents[agent].addr, worker);
+            let Agent { addr, session, .. } = self.agents[agent];
+            self.node.accept(self.serial, addr, worker, session);
             self.serials[agent] = Some(self.serial);
         }
     }

@@ -65,6 +65,7 @@ impl Peer {
             listener: ListenerId(1),
             peer: peer.parse().unwrap(),
             side,
+            session: None,
             attachment: Attachment::default(),
         };
         Arc::new(match self {
@@ -77,6 +78,7 @@ impl Peer {
                 listener: ListenerId(0),
                 peer: "203.0.113.5:40000".parse().unwrap(),
                 side: Side::Web,
+                session: None,
                 attachment: Attachment::default(),
             },
             Self::Pbx => datagram(PBX, Side::Upstream(UpstreamId(0))),
@@ -119,6 +121,7 @@ pub(super) fn config() -> ProxyConfig {
         transport,
         host: host.to_owned(),
         port,
+        flow_timer: None,
     };
     let mut config = ProxyConfig::new(Keyring::new(Key::new(0, &[1; 32])));
     config.listeners = vec![
@@ -333,19 +336,14 @@ impl Net {
             StoreOp::Lookup { aor } => Some(StoreReply::Bindings(
                 self.bindings.get(&aor).cloned().unwrap_or_default(),
             )),
-            StoreOp::Session { key } => {
-                let binding = self
-                    .bindings
-                    .values()
-                    .flatten()
-                    .find(|binding| binding.session == key);
-                Some(StoreReply::Session(
-                    binding.and_then(|binding| binding.flow.clone()),
-                ))
+            StoreOp::Session { key, flow } => {
+                let all: Vec<_> = self.bindings.values().flatten().cloned().collect();
+                let flow = registrar::flow_of_session(&all, key, flow, self.now);
+                Some(StoreReply::Session(flow))
             }
             StoreOp::Client { key } => {
                 let all = self.bindings.values().flatten();
-                let found = all.filter(|b| b.session == key && b.expires_at > self.now);
+                let found = all.filter(|b| b.client == key && b.expires_at > self.now);
                 Some(StoreReply::Bindings(found.cloned().collect()))
             }
             StoreOp::FlowClosed { flow } => {

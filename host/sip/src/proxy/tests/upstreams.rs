@@ -13,6 +13,7 @@ fn net_over(transport: Transport) -> Net {
         transport,
         host: "192.0.2.1".to_owned(),
         port: 5060,
+        flow_timer: None,
     });
     let members = [PBX, PBX2].map(|member| member.parse().unwrap());
     config.upstreams = vec![UpstreamConfig {
@@ -220,6 +221,7 @@ fn an_upstream_is_reached_at_its_member_whatever_connection_it_opened() {
         listener: ListenerId(2),
         peer: "192.0.2.11:43210".parse().unwrap(),
         side: Side::Upstream(UpstreamId(0)),
+        session: None,
         attachment: Attachment::default(),
     });
     let invite = parse(
@@ -259,6 +261,7 @@ fn net_with_trunk(name: &str, port: Option<u16>, transport: Transport) -> Net {
         transport,
         host: "192.0.2.1".to_owned(),
         port: 5061,
+        flow_timer: None,
     });
     let listener = ListenerId(if transport == Transport::Udp { 1 } else { 2 });
     let name = MemberName {
