@@ -140,12 +140,22 @@ impl Browser {
         path: &str,
         fields: &[(&'static str, &str)],
     ) -> Result<Self, Response<Option<Vec<u8>>>> {
+        Self::knock_on(scene.tls().await, name, path, fields).await
+    }
+
+    /// The same over this stream.
+    pub(crate) async fn knock_on(
+        stream: TlsStream<TcpStream>,
+        name: &str,
+        path: &str,
+        fields: &[(&'static str, &str)],
+    ) -> Result<Self, Response<Option<Vec<u8>>>> {
         let url = format!("wss://localhost{path}");
         let mut request = url.into_client_request().unwrap();
         for (name, value) in [&[("Sec-WebSocket-Protocol", "sip")], fields].concat() {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        match client_async(request, scene.tls().await).await {
+        match client_async(request, stream).await {
             Ok((socket, answer)) => {
                 assert_eq!(answer.headers()["sec-websocket-protocol"], "sip");
                 let name = name.to_owned();

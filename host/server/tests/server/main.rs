@@ -14,6 +14,7 @@ mod dns;
 mod front;
 mod issuer;
 mod keys;
+mod killed;
 mod names;
 mod registrations;
 mod scene;

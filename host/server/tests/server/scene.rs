@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -111,21 +111,7 @@ impl Scene {
         &self,
         versions: &[&'static SupportedProtocolVersion],
     ) -> TlsStream<TcpStream> {
-        let mut roots = RootCertStore::empty();
-        let certificate =
-            CertificateDer::from_pem_file(self.folder.join("state/cert.pem")).unwrap();
-        roots.add(certificate).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(self.address("wss")).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .unwrap()
+        tls(&self.folder, self.address("wss"), versions).await
     }
 
     /// Status line and body of an admin page.
@@ -166,6 +152,28 @@ impl Scene {
         self.server.stop().await;
         std::fs::remove_dir_all(self.folder).unwrap();
     }
+}
+
+/// TLS to a listener that made a certificate for itself in this folder's `state`.
+pub(crate) async fn tls(
+    folder: &Path,
+    address: SocketAddr,
+    versions: &[&'static SupportedProtocolVersion],
+) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(folder.join("state/cert.pem")).unwrap();
+    roots.add(certificate).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap()
 }
 
 /// One GET of HTTP/1.1: the status line, and the body.

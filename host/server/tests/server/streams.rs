@@ -1,5 +1,7 @@
 //! Listeners for SIP over TCP and TLS: phones, and a PBX that connects to us.
 
+use std::time::Duration;
+
 use crate::{
     client::{Browser, as_callee, fresh, request, uri},
     scene::Scene,
@@ -224,5 +226,33 @@ async fn a_carrier_that_connects_is_known_by_its_certificate() {
     lines[0].send(&received.answer("200 OK", "c", "")).await;
     assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
     std::fs::remove_dir_all(folder).unwrap();
+    scene.end().await;
+}
+
+/// RFC 5626 §5.4: who keeps to the timer that it was told stays.
+#[tokio::test]
+async fn a_flow_that_is_not_kept_alive_is_closed() {
+    let scene = Scene::start("", &format!("{TCP}flow_timer_s = 4\n")).await;
+    let mut phone = Line::tcp(ELSEWHERE, scene.address("tcp")).await;
+    let fields = format!(
+        "{}Supported: outbound\r\nContact: <sip:p@p.invalid>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\nExpires: 60\r\n",
+        from("phone", "sip:phone@localhost")
+    );
+    let via = phone.via.clone();
+    phone
+        .send(&request("REGISTER", "sip:localhost", &via, 1, &fields))
+        .await;
+    let answer = phone.receive().await;
+    assert_eq!(answer.get("Require"), "outbound");
+    assert_eq!(answer.get("Flow-Timer"), "4");
+    let mut silent = Line::tcp(ELSEWHERE, scene.address("tcp")).await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        phone.write(b"\r\n\r\n").await;
+        assert_eq!(phone.read().await, b"\r\n");
+    }
+    assert_eq!(silent.read().await, b"");
+    let closed = "hookswitch_connections_idle_closed_total";
+    assert_eq!(scene.total(closed, "").await, 1);
     scene.end().await;
 }

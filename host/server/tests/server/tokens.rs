@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 
 use crate::{
     auth::{PBX_NUMBER, ask, component, file, register},
-    client::{Browser, as_caller, fresh, receive_on, request, send_to, uri, via_of},
+    client::{Browser, as_callee, as_caller, fresh, receive_on, request, send_to, uri, via_of},
     issuer::{Signer, bearer, claims, key_set},
     scene::Scene,
 };
@@ -190,6 +190,47 @@ async fn a_token_in_the_upgrade_lets_a_browser_in_until_it_is_over() {
     until_registered(&mut browser, "", "401 Unauthorized").await;
     let registered = register(&mut browser, "alice", &bearer(&token)).await;
     assert_eq!(registered.start(), "SIP/2.0 200 OK");
+    std::fs::remove_file(keys).unwrap();
+    scene.end().await;
+}
+
+/// It does not register: the token says whose the session is that it names.
+#[tokio::test]
+async fn a_page_that_is_loaded_again_keeps_the_calls_of_its_session() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let scene = scene_of(&keys, ", upgrade = \"required\"").await;
+    let load = async |user: &str| {
+        let token = signer.token(user, 60);
+        let path = format!("/?session=4f1c&access_token={token}");
+        Browser::knock(&scene, user, &path, &[]).await.unwrap()
+    };
+    let mut alice = load("alice").await;
+    let contact = format!("Contact: {}\r\n", alice.contact());
+    let fields = alice.from(PBX_NUMBER) + &contact;
+    let invite = request("INVITE", PBX_NUMBER, Browser::VIA, 1, &fields);
+    alice.send(&invite).await;
+    let contact = format!("Contact: <sip:p@{}>\r\n", scene.pbx.local_addr().unwrap());
+    let accept = receive_on(&scene.pbx).await;
+    let accept = accept.answer("200 OK", "p", &contact);
+    send_to(&scene.pbx, scene.address("udp"), &accept).await;
+    assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
+
+    let target = uri(&alice.contact()).to_owned();
+    drop(alice);
+    let _mallory = load("mallory").await;
+    let (dialog, via) = (as_callee(&accept), via_of(&scene.pbx));
+    let bye = |cseq| request("BYE", &target, &via, cseq, &dialog);
+    send_to(&scene.pbx, scene.address("udp"), &bye(1)).await;
+    let refused = receive_on(&scene.pbx).await;
+    assert_eq!(refused.start(), "SIP/2.0 430 Flow Failed");
+    let mut alice = load("alice").await;
+    send_to(&scene.pbx, scene.address("udp"), &bye(2)).await;
+    let received = alice.receive().await;
+    assert!(received.start().starts_with("BYE "), "{}", received.0);
+    let unknown = received.answer("481 Call/Transaction Does Not Exist", "", "");
+    alice.send(&unknown).await;
+    assert_eq!(receive_on(&scene.pbx).await.start(), unknown.start());
     std::fs::remove_file(keys).unwrap();
     scene.end().await;
 }
