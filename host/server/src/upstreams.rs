@@ -134,7 +134,8 @@ impl Directory {
         transport: Transport,
         certificate: &[String],
     ) -> Option<UpstreamId> {
-        let shown = self.position(|entry| entry.is_named_in(certificate));
+        let shown =
+            self.position(|entry| entry.asks_at(listener) && entry.is_named_in(certificate));
         if shown.is_some() {
             return shown;
         }
@@ -238,6 +239,13 @@ impl Entry {
         }
         let surplus = self.believed.len().saturating_sub(FORMER_MEMBERS_MAX);
         self.believed.drain(..surplus);
+    }
+
+    /// Do certificates say at this listener who it is? At others, whoever signs them may be trusted for phones alone.
+    fn asks_at(&self, listener: ListenerId) -> bool {
+        let own = self.config.ways.iter();
+        let mut own = own.filter(|way| way.transport == Transport::Tls);
+        own.clone().next().is_none() || own.any(|way| way.listener == listener)
     }
 
     /// Names are compared whole: `*` stands for nothing (RFC 5922 §7.2).
@@ -348,6 +356,10 @@ mod tests {
             directory.upstream_from(ip, ListenerId(0), tls, &names)
         };
         let [shown, both] = [0, 1].map(|id| Some(UpstreamId(id)));
+        let (ip, names) = ("203.0.113.9".parse().unwrap(), ["other.example".to_owned()]);
+        let at =
+            |listener| directory.upstream_from(ip, ListenerId(listener), Transport::Tls, &names);
+        assert_eq!((at(0), at(1)), (both, None));
         assert_eq!(from("203.0.113.9", &["x", "SIP.carrier.example"]), shown);
         assert_eq!(from("192.0.2.1", &[]), None);
         assert_eq!(from("192.0.2.1", &["*.carrier.example"]), None);

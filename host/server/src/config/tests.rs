@@ -177,9 +177,9 @@ fn dns_chooses_for_one_name_alone() {
         expect![[r#"
             5 faults in the configuration
               upstream[0].listener: means nothing to auto; remove it
-              upstream[0].certificates: no listener asks for certificates; add client_ca to a [[listener]] with transport = "tls"
-              upstream[0].certificates[0]: `sip:carrier.example` is not a name; write the domain that is in its certificate, such as sip.carrier.example
               upstream[0].members: `transport = "auto"` is for one name without a port; write that name alone, or another transport
+              upstream[0].certificates: its listener asks for no certificates; add client_ca to a [[listener]] with transport = "tls"
+              upstream[0].certificates[0]: `sip:carrier.example` is not a name; write the domain that is in its certificate, such as sip.carrier.example
               dns.servers[0]: `resolver.example` is not an address; write IP or IP:port"#]],
     );
 }

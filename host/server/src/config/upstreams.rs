@@ -91,7 +91,6 @@ fn upstream(
     };
     let sources = raw.sources.as_ref();
     let sources = sources.map(|sources| cidrs(&format!("{key}.sources"), sources, faults));
-    let certificates = certificates(key, &raw.certificates, listeners, faults);
     let keepalive = keepalive(key, &raw, faults);
     let number = |name: &str, value: Option<i64>, standard, least, most, faults: &mut Faults| {
         let value =
@@ -122,6 +121,7 @@ fn upstream(
     if ways.is_empty() {
         return None;
     }
+    let certificates = certificates(key, &raw.certificates, &ways, listeners, faults);
     let tls = speaks.may_be(Transport::Tls);
     let tls = tls.then(|| tls_of(key, &raw, file, faults));
     Some(Upstream {
@@ -367,16 +367,19 @@ fn listener_of(
     found
 }
 
-/// In lower case.
+/// In lower case. They are shown at its own listener, or at any if it is not spoken to over TLS.
 fn certificates(
     key: &str,
     names: &[String],
+    ways: &[Way],
     listeners: &Listeners,
     faults: &mut Faults,
 ) -> Vec<String> {
-    let asks = |(_, listener): &(String, Listener)| match &listener.kind {
+    let own = ways.iter().find(|way| way.transport == Transport::Tls);
+    let is_own = |at: usize| own.is_none_or(|own| usize::from(own.listener.0) == at);
+    let asks = |(at, (_, listener)): (usize, &(String, Listener))| match &listener.kind {
         ListenerKind::Tls(_, ClientCertificates::Optional(_) | ClientCertificates::Required(_)) => {
-            true
+            is_own(at)
         }
         ListenerKind::Tls(_, ClientCertificates::NotAsked)
         | ListenerKind::Udp
@@ -384,10 +387,10 @@ fn certificates(
         | ListenerKind::Ws(_)
         | ListenerKind::Wss(..) => false,
     };
-    if !names.is_empty() && !listeners.iter().any(asks) {
+    if !names.is_empty() && !listeners.iter().enumerate().any(asks) {
         faults.push(
             format!("{key}.certificates"),
-            "no listener asks for certificates",
+            "its listener asks for no certificates",
             "add client_ca to a [[listener]] with transport = \"tls\"",
         );
     }

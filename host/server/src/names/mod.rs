@@ -44,11 +44,16 @@ pub(crate) fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let server = Arc::downgrade(shared);
     let thread = thread::Builder::new().name("names".to_owned());
     thread.spawn(move || {
         runtime.block_on(async {
-            let following: JoinSet<()> = named.into_iter().map(Named::follow).collect();
-            following.join_all().await;
+            let mut following: JoinSet<()> = named.into_iter().map(Named::follow).collect();
+            while let Some(ended) = following.join_next().await {
+                if let (Err(panicked), Some(server)) = (ended, server.upgrade()) {
+                    server.broke(&format!("a name is not followed any more: {panicked}"));
+                }
+            }
         });
     })?;
     Ok(())
