@@ -118,7 +118,8 @@ fn realm(key: &str, raw: raw::Realm, file: &File, faults: &mut Faults) -> Option
     Some(Realm {
         config: RealmConfig {
             name: raw.name,
-            algorithms: algorithms.unwrap_or_else(|| Algorithm::ALL.to_vec()),
+            // SIP.js and JsSIP read the first challenge alone, baresip 1.0 gives up where one is not for MD5.
+            algorithms: algorithms.unwrap_or_else(|| vec![Algorithm::Md5]),
             qop: qop.unwrap_or_else(|| vec![Qop::Auth]),
             nonce_lifetime: Duration::from_secs(lifetime_s),
             uri_check,

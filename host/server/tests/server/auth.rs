@@ -43,6 +43,7 @@ pub(crate) async fn digest_scene(users: &Path, realm: &str, config: &str, more: 
         [[auth.realm]]
         name = "localhost"
         users = {users:?}
+        algorithms = ["SHA-256", "MD5"]
         {realm}
         [[policy]]
         name = "digest-auth"
