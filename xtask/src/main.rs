@@ -7,6 +7,7 @@ mod demo;
 mod deny;
 mod host;
 mod install;
+mod pip;
 mod plugins;
 mod shell;
 mod softphone;

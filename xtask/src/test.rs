@@ -7,10 +7,14 @@ use anyhow::{Result, bail};
 use crate::{
     demo, deny, host,
     install::{self, Consent},
+    pip,
     plugins::{self, Selection},
     shell::{self, cargo, elapsed, root, target_dir},
     softphone,
 };
+
+/// The phone of the end-to-end tests that comes from PyPI.
+const PJSUA2: &str = "tests/e2e/pjsua2.txt";
 
 /// Runs every step, even after one failed. The last line counts them: `N passed, N failed, N skipped`.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -18,6 +22,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         install::NPM,
         install::CHROMIUM,
         install::SIPP,
+        install::BARESIP,
+        install::KAMAILIO,
         install::TSHARK,
         install::PIP,
         install::RUSTFMT,
@@ -29,6 +35,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let mut table = Table::default();
     table.step("softphone", || softphone::build().map(drop));
     table.step("JsSIP's page", || softphone::build_tests().map(drop));
+    table.step("pjsua2", || pip::install("pjsua2", PJSUA2).map(drop));
     table.step("policies", || plugins::build(Selection::All).map(drop));
     host_checks(&mut table);
     guest_checks(&mut table);
