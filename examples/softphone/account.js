@@ -13,10 +13,15 @@ export const credentials = setting.has("token") ? [`Authorization: Bearer ${sett
 export const sendsTone = setting.has("tone");
 export const toneHz = Number(setting.get("tone") ?? (account === "alice" ? 440 : 660));
 
-/** A word by chance that this tab keeps when the page is loaded again, so that its calls still find it. */
-export function kept(name) {
-  return (sessionStorage[name] ??= crypto.randomUUID().slice(0, 8));
+/** A UUID that this tab keeps when the page is loaded again, so that its calls still find it. */
+function kept(name) {
+  return (sessionStorage[name] ??= crypto.randomUUID());
 }
+
+/** This tab (RFC 5626 §4.1). */
+export const instance = kept("instance");
+/** User and host of the Contact. */
+export const contact = { user: kept("contact").slice(0, 8), host: `${kept("host").slice(0, 8)}.invalid` };
 
 /** A user of our domain, a number, or a whole URI. */
 export function addressOf(target) {

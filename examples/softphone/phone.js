@@ -2,7 +2,7 @@
 // `window.phone` does everything that the buttons do, and is what the end-to-end tests drive.
 
 import { Inviter, Messager, Registerer, RegistererState, SessionState, UserAgent, Web } from "sip.js";
-import { account, addressOf, credentials, domain, kept, password, sendsTone, server, toneHz } from "./account.js";
+import { account, addressOf, contact, credentials, domain, instance, password, sendsTone, server, toneHz } from "./account.js";
 import { heard, listen, tone } from "./sound.js";
 
 const LOG_ENTRIES_MAX = 200;
@@ -37,8 +37,9 @@ const userAgent = new UserAgent({
   displayName: account,
   authorizationUsername: account,
   authorizationPassword: password,
-  contactName: kept("contact"),
-  viaHost: `${kept("host")}.invalid`,
+  instanceId: instance,
+  contactName: contact.user,
+  viaHost: contact.host,
   transportOptions: { server, connectionTimeout: 10, keepAliveInterval: 30 },
   logBuiltinEnabled: false,
   sessionDescriptionHandlerFactory: Web.defaultSessionDescriptionHandlerFactory(outgoing),
@@ -49,7 +50,7 @@ const userAgent = new UserAgent({
   delegate: { onInvite, onMessage, onDisconnect },
 });
 record(userAgent.transport);
-const registerer = new Registerer(userAgent, { expires: 300, extraHeaders: credentials });
+const registerer = new Registerer(userAgent, { expires: 300, regId: 1, extraHeaders: credentials });
 registerer.stateChange.addListener(draw);
 
 /** Every message that passes the transport goes to the log first. */
