@@ -1,5 +1,5 @@
 // Drives one Chromium for the Rust tests: a JSON request on each line of standard input, its JSON answer on a line of standard output.
-//   {"op":"open","page":"alice","url":"https://…"}        → {"ok":null}
+//   {"op":"open","page":"alice","url":"https://…"}        → {"ok":null}, a "script" run before the page's own
 //   {"op":"eval","page":"alice","script":"phone.status()"} → {"ok":{…}}, a promise awaited
 //   {"op":"wait","page":"alice","script":"…","ms":9000}    → {"ok":value} once the script's value is truthy
 //   {"op":"reload","page":"alice"}                         → {"ok":null}
@@ -26,8 +26,9 @@ const browser = await chromium.launchPersistentContext(profile, {
 const pages = new Map();
 
 const operations = {
-  async open({ page: name, url }) {
+  async open({ page: name, url, script }) {
     const page = await browser.newPage();
+    if (script) await page.addInitScript({ path: script });
     page.on("pageerror", (error) => process.stderr.write(`${name}: ${error.stack}\n`));
     page.on("console", (message) => process.stderr.write(`${name}: ${message.text()}\n`));
     pages.set(name, page);

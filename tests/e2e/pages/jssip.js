@@ -1,7 +1,7 @@
 // JsSIP behind the same `window.phone` as the softphone's, so that every scenario is written once. No page to look at.
 
 import JsSIP from "jssip";
-import { account, addressOf, credentials, domain, kept, password, server, toneHz } from "../../../examples/softphone/account.js";
+import { account, addressOf, contact, credentials, domain, instance, password, server, toneHz } from "../../../examples/softphone/account.js";
 import { heard, listen, tone } from "../../../examples/softphone/sound.js";
 
 const ICE_GATHERING_MS_MAX = 500;
@@ -18,7 +18,8 @@ const userAgent = new JsSIP.UA({
   uri: `sip:${account}@${domain}`,
   authorization_user: account,
   password: password ?? null,
-  contact_uri: `sip:${kept("contact")}@${kept("host")}.invalid;transport=ws`,
+  instance_id: instance,
+  contact_uri: `sip:${contact.user}@${contact.host};transport=ws`,
   register_expires: 300,
   connection_recovery_min_interval: 1,
   connection_recovery_max_interval: 1,

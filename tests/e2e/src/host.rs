@@ -1,8 +1,10 @@
 //! A hookswitch process with both shipped policies, in a folder of its own.
 
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     fs,
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,11 +14,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
-    PATIENCE_MS, built,
+    PATIENCE_MS,
+    account::{Transport, uri_of},
+    built,
     configuration::{
-        INLINE, RulesAt, copy_components, edge_rules, inline_rules, write_configuration,
+        INLINE, RulesAt, Setup, copy_components, edge_rules, inline_rules, pin, write_configuration,
     },
-    here, http, made,
+    here, http, made, ports,
 };
 
 const LOG_LINES_SHOWN_MAX: usize = 60;
@@ -25,75 +29,99 @@ const POLL_MS: u64 = 10;
 
 /// A running hookswitch; stopped when dropped.
 pub struct Host {
-    process: Child,
+    process: RefCell<Child>,
     folder: PathBuf,
     /// Where browsers come: HTTPS and WSS.
     pub web: SocketAddr,
-    /// Where the PBX comes.
+    /// Where datagrams come.
     pub udp: SocketAddr,
+    listeners: BTreeMap<String, SocketAddr>,
     admin: SocketAddr,
     /// Where the PBX is expected: upstream `pbx`, numbers that begin with 9.
     pub pbx: SocketAddr,
 }
 
 impl Host {
-    /// Starts one and waits until it is ready.
+    /// Starts one with the shipped policies and waits until it is ready.
     #[must_use]
     pub fn start(name: &str) -> Self {
-        Self::start_with(name, RulesAt::File)
+        Self::start_as(name, Setup::Policies(RulesAt::File))
     }
 
     /// The same, with the rules of `header-rules` in the main file.
     #[must_use]
     pub fn start_inline(name: &str) -> Self {
-        Self::start_with(name, RulesAt::MainFile)
+        Self::start_as(name, Setup::Policies(RulesAt::MainFile))
     }
 
-    fn start_with(name: &str, rules: RulesAt) -> Self {
+    /// Starts one that does this.
+    #[must_use]
+    pub fn start_as(name: &str, setup: Setup) -> Self {
         let folder = built().join("e2e").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder).expect("the last run's folder goes");
         }
         fs::create_dir_all(&folder).expect("a folder for this run");
-        let pbx = free_udp_address();
-        write_configuration(&folder, pbx, rules);
-        let log = fs::File::create(folder.join("log")).expect("a log");
-        let process = Command::new(made(built().join("hookswitch")))
-            .args(["run", "hookswitch.toml", "--ready-file", "ready"])
-            .current_dir(&folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .spawn()
-            .expect("hookswitch starts");
+        forget_registrations(&folder);
+        let pbx = ports::free_udp();
+        write_configuration(&folder, setup, pbx);
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut host = Self {
-            process,
+            process: RefCell::new(launch(&folder)),
             folder,
             web: unknown,
             udp: unknown,
+            listeners: BTreeMap::new(),
             admin: unknown,
             pbx,
         };
-        let ready = host.wait_until_ready();
-        let address = |pointer: &str| {
-            let text = ready.pointer(pointer).and_then(Value::as_str);
-            text.and_then(|text| text.parse().ok())
-                .expect("a bound address")
-        };
-        host.web = address("/listeners/wss");
-        host.udp = address("/listeners/udp");
-        host.admin = address("/admin");
+        host.learn_addresses();
         host
     }
 
-    fn wait_until_ready(&mut self) -> Value {
+    /// Ends it as a fault would, without a word to anybody, and starts it again at the same addresses.
+    pub fn crashes_and_starts_again(&self) {
+        self.signal(Signal::KILL);
+        self.process.borrow_mut().wait().expect("our own child");
+        fs::remove_file(self.folder.join("ready")).expect("it was ready");
+        let admin = [("admin".to_owned(), self.admin)];
+        let addresses = self.listeners.clone().into_iter().chain(admin).collect();
+        pin(&self.folder.join("hookswitch.toml"), &addresses);
+        *self.process.borrow_mut() = launch(&self.folder);
+        self.wait_until_ready();
+    }
+
+    fn learn_addresses(&mut self) {
+        let ready = self.wait_until_ready();
+        let address = |value: &Value| {
+            let text = value.as_str().and_then(|text| text.parse().ok());
+            text.expect("a bound address")
+        };
+        let listeners = ready["listeners"]
+            .as_object()
+            .expect("a table of listeners");
+        let listeners = listeners.iter();
+        self.listeners = listeners
+            .map(|(name, value)| (name.clone(), address(value)))
+            .collect();
+        self.web = self.listeners["wss"];
+        self.udp = self.listeners["udp"];
+        self.admin = address(&ready["admin"]);
+    }
+
+    /// Where phones and PBXs come that speak this.
+    #[must_use]
+    pub fn address(&self, transport: Transport) -> SocketAddr {
+        self.listeners[transport.name()]
+    }
+
+    fn wait_until_ready(&self) -> Value {
         let started = Instant::now();
         loop {
             if let Ok(text) = fs::read_to_string(self.folder.join("ready")) {
                 return serde_json::from_str(&text).expect("the ready file is JSON");
             }
-            let ended = self.process.try_wait().expect("our own child");
+            let ended = self.process.borrow_mut().try_wait().expect("our own child");
             let late = started.elapsed() > Duration::from_millis(PATIENCE_MS);
             assert!(
                 ended.is_none() && !late,
@@ -130,7 +158,8 @@ impl Host {
     }
 
     /// Where its files are.
-    pub(crate) fn folder(&self) -> &Path {
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -171,23 +200,45 @@ impl Host {
         lines[lines.len().saturating_sub(LADDER_LINES_MAX)..].join("\n")
     }
 
+    /// The token that [`Setup::Tokens`] made for this user.
+    #[must_use]
+    pub fn token(&self, user: &str) -> String {
+        let file = self.folder.join(format!("{user}.token"));
+        fs::read_to_string(file).expect("a token for everybody")
+    }
+
     /// Waits until `/api/policies` says so of this policy.
     #[track_caller]
     pub fn until_policy(&self, name: &str, holds: impl Fn(&Value) -> bool) {
+        let is_it = |policy: &Value| policy["name"] == name && holds(policy);
+        self.until_one_of("policies", is_it);
+    }
+
+    /// Waits until `/api/registrations` lists this user with a flow to it.
+    #[track_caller]
+    pub fn until_reachable(&self, user: &str) {
+        let aor = uri_of(user);
+        self.until_one_of("registrations", |registration| {
+            let contacts = registration["contacts"].as_array();
+            let reachable = contacts
+                .is_some_and(|contacts| contacts.iter().any(|contact| !contact["peer"].is_null()));
+            registration["aor"] == aor && reachable
+        });
+    }
+
+    /// Of a list that the admin endpoint has under its own name.
+    #[track_caller]
+    fn until_one_of(&self, list: &str, holds: impl Fn(&Value) -> bool) {
         let started = Instant::now();
         loop {
-            let report = http::get(self.admin, "/api/policies");
-            let report: Value = serde_json::from_str(&report).expect("/api/policies is JSON");
-            let policies = report["policies"].as_array().expect("a list of policies");
-            if policies
-                .iter()
-                .any(|policy| policy["name"] == name && holds(policy))
-            {
+            let report = http::get(self.admin, &format!("/api/{list}"));
+            let report: Value = serde_json::from_str(&report).expect("the report is JSON");
+            if report[list].as_array().expect("a list").iter().any(&holds) {
                 return;
             }
             assert!(
                 started.elapsed() < Duration::from_millis(PATIENCE_MS),
-                "policy {name} never came to that: {report:#}"
+                "never in /api/{list}: {report:#}"
             );
             std::thread::sleep(Duration::from_millis(POLL_MS));
         }
@@ -195,20 +246,52 @@ impl Host {
 
     /// SIGTERM, as an operator's service manager sends it.
     pub fn tell_to_stop(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it runs");
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process.borrow()), signal).expect("it runs");
     }
 
     /// Waits for its end.
     pub fn has_ended_well(&mut self) -> bool {
-        self.process.wait().is_ok_and(|status| status.success())
+        self.process
+            .get_mut()
+            .wait()
+            .is_ok_and(|status| status.success())
     }
+}
+
+/// All share a state folder, for the sake of what was compiled; who registered in another test is of no concern.
+fn forget_registrations(folder: &Path) {
+    let file = folder.join("../state/registrations.redb");
+    if file.exists() {
+        fs::remove_file(file).expect("the last run's registrations go");
+    }
+}
+
+fn launch(folder: &Path) -> Child {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))
+        .expect("a log");
+    Command::new(made(built().join("hookswitch")))
+        .args(["run", "hookswitch.toml", "--ready-file", "ready"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .spawn()
+        .expect("hookswitch starts")
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         // One that has ended already cannot be killed, and need not be.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let process = self.process.get_mut();
+        let _ = process.kill();
+        let _ = process.wait();
     }
 }
 
@@ -241,10 +324,4 @@ fn replace(path: &Path, bytes: &[u8]) {
     fs::write(&fresh, bytes)
         .and_then(|()| fs::rename(&fresh, path))
         .expect("the policy's folder can be written");
-}
-
-fn free_udp_address() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0")
-        .and_then(|socket| socket.local_addr())
-        .expect("a free port")
 }

@@ -1,26 +1,36 @@
-//! Real peers around a real hookswitch, on loopback: Chromium with SIP.js and JsSIP, and SIPp. For tests alone: whatever goes wrong here panics,
-//! and a test that panics prints the proxy's log and the ladder of what passed it.
+//! Real peers around a real hookswitch, on loopback: Chromium with SIP.js and JsSIP, baresip, pjsua2, Kamailio and SIPp. For tests alone:
+//! whatever goes wrong here panics, and a test that panics prints the proxy's log and the ladder of what passed it.
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+pub mod account;
+pub mod baresip;
 pub mod browser;
-mod configuration;
+pub mod configuration;
+pub mod far;
 pub mod host;
 mod http;
+pub mod kamailio;
 pub mod phone;
+pub mod pjsua;
+mod ports;
 pub mod scenario;
 pub mod sipp;
 mod world;
 
+pub use baresip::Baresip;
+pub use far::Far;
 pub use host::Host;
+pub use kamailio::Kamailio;
 pub use phone::{Library, Phone};
+pub use pjsua::Pjsua;
 pub use sipp::Sipp;
 pub use world::{DOMAIN, World};
 
 use std::path::{Path, PathBuf};
 
 /// How long a peer may take for anything; a wait of this length is a failure.
-pub const PATIENCE_MS: u64 = 20_000;
+pub const PATIENCE_MS: u64 = 60_000;
 
 /// This folder.
 fn here() -> &'static Path {
@@ -34,6 +44,13 @@ fn built() -> PathBuf {
         .nth(2)
         .expect("target/debug above target/debug/deps/peers")
         .to_path_buf()
+}
+
+/// Where `cargo xtask test` keeps what it brings: `HOOKSWITCH_CACHE`, or `~/.cache/hookswitch`.
+fn cache() -> PathBuf {
+    let home =
+        || PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache/hookswitch");
+    std::env::var_os("HOOKSWITCH_CACHE").map_or_else(home, PathBuf::from)
 }
 
 /// `path`, if `cargo xtask test` has made it.

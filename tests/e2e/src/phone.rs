@@ -1,10 +1,10 @@
 //! A page with a softphone in it, as a test sees it. What a page can do is the same with either library.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::{PATIENCE_MS, browser::Browser};
+use crate::{PATIENCE_MS, browser::Browser, here};
 
 /// A level of sound above which a tone counts as heard; [`Phone::hears`].
 const HEARD_LEVEL_MIN: f64 = 0.3;
@@ -18,6 +18,25 @@ pub enum Library {
     SipJs,
     /// A page of these tests.
     JsSip,
+}
+
+/// What the page's session descriptions say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// What a browser says.
+    WebRtc,
+    /// Plain RTP, for phones that know no other; nobody hears anything.
+    PlainRtp,
+}
+
+impl Media {
+    /// What the page runs before its own.
+    fn script(self) -> Option<PathBuf> {
+        match self {
+            Self::WebRtc => None,
+            Self::PlainRtp => Some(here().join("pages/plain-rtp.js")),
+        }
+    }
 }
 
 impl Library {
@@ -37,26 +56,25 @@ pub struct Phone<'a> {
 }
 
 impl<'a> Phone<'a> {
-    /// Opens the page and waits until it is registered. `settings` follow the account in the page's address, each with a `&`.
+    /// Opens the page. `settings` follow the account in the page's address, each with a `&`.
     pub(crate) fn open(
         browser: &'a Browser,
         library: Library,
         address: SocketAddr,
         account: &str,
         settings: &str,
+        media: Media,
     ) -> Self {
         let page = library.page();
         let url = format!("https://{address}/{page}#{account}{settings}");
         browser
-            .ask(&json!({"op": "open", "page": account, "url": url}))
+            .ask(&json!({"op": "open", "page": account, "url": url, "script": media.script()}))
             .expect("the page opens");
-        let phone = Self {
+        Self {
             browser,
             library,
             account: account.to_owned(),
-        };
-        phone.is_registered();
-        phone
+        }
     }
 
     /// Waits until it is registered.
@@ -166,6 +184,12 @@ impl<'a> Phone<'a> {
     #[track_caller]
     pub fn holds(&self, on: bool) {
         self.run(&format!("phone.hold({on})"));
+    }
+
+    /// Asks the other side to call `target` instead; what comes of it shows.
+    #[track_caller]
+    pub fn transfers(&self, target: &str) {
+        self.run(&format!("void phone.refer({})", json!(target)));
     }
 
     /// Waits until this tone is the loudest in what is received.

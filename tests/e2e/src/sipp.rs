@@ -2,18 +2,16 @@
 
 use std::{
     fs,
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use crate::{
-    Host, PATIENCE_MS,
+    Host, PATIENCE_MS, ports,
     scenario::{self, Role, Step},
 };
 
-const POLL_MS: u64 = 10;
 /// SIPp's, but for one: where it loses both answers to an INVITE itself, it does not know the repeated INVITE again, byte for byte the
 /// first, and would abort the call as if it were a stray one.
 const BEHAVIOURS: &str = "all,-abortunexp";
@@ -50,7 +48,7 @@ impl Sipp {
             host,
             "uac",
             &scenario,
-            free_address(),
+            ports::free_udp(),
             &[
                 "-s",
                 "9100",
@@ -132,18 +130,14 @@ impl Sipp {
         sipp
     }
 
-    /// By the kernel's list: to try the port would take it away from SIPp.
     fn wait_until_bound(&mut self, port: u16) {
-        let started = Instant::now();
-        while !is_bound(port) {
-            let ended = self.process.try_wait().expect("our own child");
-            assert!(
-                ended.is_none() && started.elapsed() < Duration::from_millis(PATIENCE_MS),
-                "SIPp did not start: {}",
-                self.report()
-            );
-            std::thread::sleep(Duration::from_millis(POLL_MS));
-        }
+        let process = &mut self.process;
+        let runs = || process.try_wait().expect("our own child").is_none();
+        assert!(
+            ports::until_bound(port, PATIENCE_MS, runs),
+            "SIPp did not start: {}",
+            self.report()
+        );
     }
 
     /// Waits until its calls are over, and checks that all went as the scenario says.
@@ -172,22 +166,6 @@ impl Drop for Sipp {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Over UDP and IPv4: second column, `ADDRESS:PORT` in hexadecimal.
-fn is_bound(port: u16) -> bool {
-    let sockets = fs::read_to_string("/proc/net/udp").expect("Linux lists its sockets");
-    let port = format!(":{port:04X}");
-    sockets
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .any(|local| local.ends_with(&port))
-}
-
-fn free_address() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0")
-        .and_then(|socket| socket.local_addr())
-        .expect("a free port")
 }
 
 fn own_scenario(name: &str) -> String {

@@ -4,7 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     Host, Library, Phone, Sipp,
+    account::password_of,
     browser::Browser,
+    configuration::{RulesAt, Setup},
+    phone::Media,
     scenario::{Role, Step},
 };
 
@@ -24,25 +27,51 @@ impl World {
     /// `name` is the test's, and its folder's.
     #[must_use]
     pub fn start(name: &str) -> Self {
+        Self::start_as(name, Setup::Policies(RulesAt::File))
+    }
+
+    /// With a hookswitch that does this.
+    #[must_use]
+    pub fn start_as(name: &str, setup: Setup) -> Self {
         let mut browser = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
         browser.get_or_insert_with(Browser::start);
         Self {
             browser,
-            host: Host::start(name),
+            host: Host::start_as(name, setup),
         }
     }
 
     /// A browser's page with this account registered, which sends this tone.
     #[must_use]
     pub fn phone(&self, library: Library, account: &str, tone_hz: u32) -> Phone<'_> {
+        self.phone_with(library, account, tone_hz, Media::WebRtc)
+    }
+
+    /// The same, with other session descriptions.
+    #[must_use]
+    pub fn phone_with(
+        &self,
+        library: Library,
+        account: &str,
+        tone_hz: u32,
+        media: Media,
+    ) -> Phone<'_> {
+        let password = password_of(account);
+        let settings = format!("&tone={tone_hz}&password={password}");
+        let phone = self.open(library, account, &settings, media);
+        phone.is_registered();
+        phone
+    }
+
+    /// A browser's page with this account and these settings, which may or may not be registered ever.
+    #[must_use]
+    pub fn page(&self, library: Library, account: &str, settings: &str) -> Phone<'_> {
+        self.open(library, account, settings, Media::WebRtc)
+    }
+
+    fn open(&self, library: Library, account: &str, settings: &str, media: Media) -> Phone<'_> {
         let browser = self.browser.as_ref().expect("started with the world");
-        Phone::open(
-            browser,
-            library,
-            self.host.web,
-            account,
-            &format!("&tone={tone_hz}"),
-        )
+        Phone::open(browser, library, self.host.web, account, settings, media)
     }
 
     /// Alice's page with the first library, and Bob's with the second.
