@@ -199,12 +199,20 @@ impl Message {
     pub(super) fn is_named(&self, line: &Line, name: Name<'_>) -> bool {
         match name {
             Name::Known(known) => line.name == Some(known),
-            Name::Other(name) => self.name_of(line).eq_ignore_ascii_case(name),
+            // The length alone tells most of them apart.
+            Name::Other(name) => {
+                usize::from(line.name_len) == name.len()
+                    && self.name_of(line).eq_ignore_ascii_case(name)
+            }
         }
     }
 
     pub(super) fn find(&self, name: Name<'_>) -> Option<usize> {
-        self.lines.iter().position(|line| self.is_named(line, name))
+        match name {
+            // Asked again and again of every message, hence without a look at the bytes.
+            Name::Known(known) => self.lines.iter().position(|line| line.name == Some(known)),
+            Name::Other(_) => self.lines.iter().position(|line| self.is_named(line, name)),
+        }
     }
 }
 
