@@ -1,8 +1,8 @@
 //! CSeq (RFC 3261 §20.16).
 
-use super::{ViewError, text};
+use super::ViewError;
 use crate::message::{
-    Method,
+    Method, parse_number,
     text::{is_lws, is_token, trim},
 };
 
@@ -28,15 +28,12 @@ impl<'a> CSeq<'a> {
             .ok_or(ViewError("CSeq"))?;
         let (digits, method) = value.split_at(space);
         let method = trim(method);
-        if !digits.iter().all(u8::is_ascii_digit) || !is_token(method) {
+        if !is_token(method) {
             return Err(ViewError("CSeq"));
         }
-        let number = text(digits, "CSeq")?
-            .parse()
-            .map_err(|_| ViewError("CSeq number"))?;
         Ok(Self {
-            number,
-            method: Method::new(text(method, "CSeq method")?),
+            number: parse_number(digits).ok_or(ViewError("CSeq number"))?,
+            method: Method::from_bytes(method).ok_or(ViewError("CSeq method"))?,
         })
     }
 }

@@ -41,23 +41,32 @@ impl<'a> Method<'a> {
     /// Recognises a method by its exact spelling.
     #[must_use]
     pub fn new(name: &'a str) -> Self {
-        match name {
-            "INVITE" => Self::Invite,
-            "ACK" => Self::Ack,
-            "BYE" => Self::Bye,
-            "CANCEL" => Self::Cancel,
-            "REGISTER" => Self::Register,
-            "OPTIONS" => Self::Options,
-            "PRACK" => Self::Prack,
-            "SUBSCRIBE" => Self::Subscribe,
-            "NOTIFY" => Self::Notify,
-            "PUBLISH" => Self::Publish,
-            "INFO" => Self::Info,
-            "REFER" => Self::Refer,
-            "MESSAGE" => Self::Message,
-            "UPDATE" => Self::Update,
-            other => Self::Other(other),
-        }
+        Self::known(name.as_bytes()).unwrap_or(Self::Other(name))
+    }
+
+    /// The same of bytes on the wire; `None` if they are not UTF-8.
+    pub(crate) fn from_bytes(name: &'a [u8]) -> Option<Self> {
+        Self::known(name).or_else(|| std::str::from_utf8(name).ok().map(Self::Other))
+    }
+
+    fn known(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"INVITE" => Self::Invite,
+            b"ACK" => Self::Ack,
+            b"BYE" => Self::Bye,
+            b"CANCEL" => Self::Cancel,
+            b"REGISTER" => Self::Register,
+            b"OPTIONS" => Self::Options,
+            b"PRACK" => Self::Prack,
+            b"SUBSCRIBE" => Self::Subscribe,
+            b"NOTIFY" => Self::Notify,
+            b"PUBLISH" => Self::Publish,
+            b"INFO" => Self::Info,
+            b"REFER" => Self::Refer,
+            b"MESSAGE" => Self::Message,
+            b"UPDATE" => Self::Update,
+            _ => return None,
+        })
     }
 
     /// As it stands on the wire.

@@ -32,9 +32,7 @@ impl Message {
         let StartLine::Request { source, method, .. } = self.start else {
             return None;
         };
-        std::str::from_utf8(self.slice(source, method.start, method.end))
-            .ok()
-            .map(Method::new)
+        Method::from_bytes(self.slice(source, method.start, method.end))
     }
 
     /// Of a request, as on the wire.
@@ -180,7 +178,7 @@ impl Message {
 
     /// A field whose value is one number, such as Expires; `None` also if it is not a number or too large for `T`.
     #[must_use]
-    pub fn number<T: std::str::FromStr>(&self, name: HeaderName) -> Option<T> {
+    pub fn number<T: TryFrom<u64>>(&self, name: HeaderName) -> Option<T> {
         parse_number(self.raw(name)?)
     }
 
@@ -217,9 +215,12 @@ impl Message {
 }
 
 /// Digits and nothing else.
-pub(crate) fn parse_number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
+pub(crate) fn parse_number<T: TryFrom<u64>>(value: &[u8]) -> Option<T> {
+    let add = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    };
+    let (first, rest) = value.split_first()?;
+    let number = rest.iter().try_fold(add(0, first)?, add)?;
+    T::try_from(number).ok()
 }
