@@ -83,13 +83,15 @@ impl<'a> Uri<'a> {
         if !is_scheme(scheme) {
             return Err(UriError("scheme"));
         }
-        if rest.is_empty() || rest.bytes().any(|byte| FORBIDDEN[byte as usize]) {
+        if rest.is_empty() {
             return Err(UriError("URI"));
         }
         if scheme.eq_ignore_ascii_case("sip") {
             SipUri::parse(Scheme::Sip, rest).map(Self::Sip)
         } else if scheme.eq_ignore_ascii_case("sips") {
             SipUri::parse(Scheme::Sips, rest).map(Self::Sip)
+        } else if rest.bytes().any(|byte| is_class(byte, Class::Forbidden)) {
+            Err(UriError("URI"))
         } else if scheme.eq_ignore_ascii_case("tel") {
             let (number, params) = cut(rest, b';').unwrap_or((rest, ""));
             if number.is_empty() {
@@ -122,29 +124,32 @@ impl<'a> SipUri<'a> {
     }
 
     fn parse(scheme: Scheme, rest: &'a str) -> Result<Self, UriError> {
-        // `@` has to be escaped everywhere but after the user, and `?` and `;` may stand in the user unescaped.
-        let (userinfo, rest) = match cut(rest, b'@') {
-            Some((userinfo, rest)) => (Some(userinfo), rest),
-            None => (None, rest),
+        let Marks {
+            at,
+            colon,
+            semicolon,
+            question,
+        } = Marks::of(rest)?;
+        let (user, password, begin) = match (at, colon) {
+            (Some(at), Some(colon)) => (rest.get(..colon), rest.get(colon + 1..at), at + 1),
+            (Some(at), None) => (rest.get(..at), None, at + 1),
+            (None, _) => (None, None, 0),
         };
-        let (user, password) = match userinfo
-            .map(|info| cut(info, b':').map_or((info, None), |(user, word)| (user, Some(word))))
-        {
-            Some(("", _)) => return Err(UriError("user")),
-            Some((user, password)) => (Some(user), password),
-            None => (None, None),
-        };
-        let (rest, headers) =
-            cut(rest, b'?').map_or((rest, None), |(rest, headers)| (rest, Some(headers)));
-        let (hostport, params) = cut(rest, b';').unwrap_or((rest, ""));
-        let (host, port) = host::split_port(hostport)?;
+        if user == Some("") {
+            return Err(UriError("user"));
+        }
+        let end = question.unwrap_or(rest.len());
+        let headers = question.and_then(|question| rest.get(question + 1..));
+        let params = semicolon.and_then(|semicolon| rest.get(semicolon + 1..end));
+        let hostport = rest.get(begin..semicolon.unwrap_or(end));
+        let (host, port) = host::split_port(hostport.unwrap_or_default())?;
         Ok(Self {
             scheme,
             user,
             password,
             host: Host::parse(host)?,
             port,
-            params: Params::new(params),
+            params: Params::new(params.unwrap_or_default()),
             headers,
         })
     }
@@ -171,14 +176,76 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Spaces, controls, quotes and angle brackets would end the URI for whoever reads the message next.
-const FORBIDDEN: [bool; 256] = forbidden_bytes();
+/// Where the parts of a sip URI meet, found in one pass: messages are full of them.
+#[derive(Default)]
+struct Marks {
+    /// After the user.
+    at: Option<usize>,
+    /// Between user and password.
+    colon: Option<usize>,
+    /// Before the parameters.
+    semicolon: Option<usize>,
+    /// Before the headers.
+    question: Option<usize>,
+}
 
-const fn forbidden_bytes() -> [bool; 256] {
-    let mut table = [false; 256];
+impl Marks {
+    /// `@` has to be escaped everywhere but after the user, and `?` and `;` may stand in the user unescaped.
+    fn of(rest: &str) -> Result<Self, UriError> {
+        let mut marks = Self::default();
+        for (index, byte) in rest.bytes().enumerate() {
+            match CLASSES[byte as usize] {
+                Class::Plain => {}
+                Class::Forbidden => return Err(UriError("URI")),
+                Class::Separator => marks.note(index, byte),
+            }
+        }
+        Ok(marks)
+    }
+
+    fn note(&mut self, index: usize, byte: u8) {
+        let in_host = self.question.is_none();
+        match byte {
+            b'@' if self.at.is_none() => {
+                *self = Self {
+                    at: Some(index),
+                    colon: self.colon,
+                    ..Self::default()
+                };
+            }
+            b':' if self.at.is_none() => self.colon = self.colon.or(Some(index)),
+            b';' if in_host => self.semicolon = self.semicolon.or(Some(index)),
+            b'?' if in_host => self.question = Some(index),
+            _ => {}
+        }
+    }
+}
+
+/// What a byte of a URI may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Plain,
+    /// May stand between two parts.
+    Separator,
+    /// Spaces, controls, quotes and angle brackets would end the URI for whoever reads the message next.
+    Forbidden,
+}
+
+fn is_class(byte: u8, class: Class) -> bool {
+    CLASSES[byte as usize] == class
+}
+
+const CLASSES: [Class; 256] = classes();
+
+const fn classes() -> [Class; 256] {
+    let mut table = [Class::Plain; 256];
     let mut byte = 0_u8;
     while byte < 128 {
-        table[byte as usize] = byte <= b' ' || matches!(byte, b'<' | b'>' | b'"' | 0x7f);
+        table[byte as usize] = match byte {
+            0..=b' ' | b'<' | b'>' | b'"' | 0x7f => Class::Forbidden,
+            b'@' | b':' | b';' | b'?' => Class::Separator,
+            _ => Class::Plain,
+        };
         byte += 1;
     }
     table
