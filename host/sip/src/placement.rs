@@ -50,18 +50,14 @@ pub fn owner(
 }
 
 fn branch_hint(response: &Message) -> Option<WorkerId> {
-    ViaBranch::parse(response.top_via()?.branch()?).map(|branch| branch.worker)
+    ViaBranch::of(response).map(|branch| branch.worker)
 }
 
 /// In the topmost Route, or in the Request-URI where a strict router put it (RFC 3261 §16.4).
 fn token_hint(request: &Message) -> Option<WorkerId> {
-    let in_route = || {
-        user_hint(
-            NameAddr::parse(request.values(HeaderName::Route).next()?)
-                .ok()?
-                .uri,
-        )
-    };
+    // Without a Route there was no strict router, either.
+    let route = request.values(HeaderName::Route).next()?;
+    let in_route = || user_hint(NameAddr::parse(route).ok()?.uri);
     let in_request_uri = || user_hint(request.request_uri()?);
     in_route().or_else(in_request_uri)
 }

@@ -161,6 +161,9 @@ impl<'a> Contact<'a> {
 
 /// Where the angle bracket of a name-addr opens: outside of quotes, and before any parameter.
 fn find_angle(value: &[u8]) -> Option<usize> {
+    if let [b'<', ..] = value {
+        return Some(0);
+    }
     // `find_outside` returns `wanted` before it takes it for a bracket.
     let open = find_outside(value, b'<')?;
     let before = value.get(..open)?;

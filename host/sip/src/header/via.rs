@@ -44,9 +44,9 @@ impl<'a> Via<'a> {
         if !trim(name).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
             return Err(ViewError("Via protocol"));
         }
-        let (transport, sent_by) = trim(rest)
-            .split_once(|c: char| c.is_ascii_whitespace())
-            .ok_or(ViewError("Via transport"))?;
+        let rest = trim(rest);
+        let space = rest.bytes().position(|byte| byte.is_ascii_whitespace());
+        let (transport, sent_by) = rest.split_at(space.ok_or(ViewError("Via transport"))?);
         Ok(Self {
             transport,
             sent_by: SentBy::parse(trim(sent_by))?,
@@ -60,6 +60,13 @@ impl<'a> Via<'a> {
         self.params
             .get("branch")
             .filter(|branch| !branch.is_empty())
+    }
+
+    /// The branch of a value that need not be read for anything else.
+    pub(crate) fn branch_of(value: &'a [u8]) -> Option<&'a str> {
+        let (_, params) = split_once(text(value, "Via").ok()?, b';');
+        let branch = Params::new(params?).get("branch")?;
+        (!branch.is_empty()).then_some(branch)
     }
 
     /// RFC 3581: `None` if not there, `Some(None)` if asked for, `Some(Some(port))` if answered.

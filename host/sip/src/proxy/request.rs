@@ -21,7 +21,7 @@ use crate::{
     header::Via,
     message::{HeaderName, Message, Method, unfold},
     transaction::{invite_server, server},
-    uri::{SipUri, Uri},
+    uri::{Scheme, SipUri, Uri},
 };
 
 /// What a request without Max-Forwards gets (RFC 3261 §16.6 item 3).
@@ -317,7 +317,11 @@ impl Proxy {
 
 /// Schemes that somebody behind us may understand; whatever else is one nobody does.
 fn check_scheme(request: &Message) -> Option<Reply> {
-    match Uri::parse(request.request_uri().unwrap_or_default()) {
+    let uri = request.request_uri().unwrap_or_default();
+    if Scheme::of(uri).is_some() {
+        return None;
+    }
+    match Uri::parse(uri) {
         Ok(Uri::Sip(_) | Uri::Tel(_)) => None,
         Ok(Uri::Other(uri)) if uri.scheme.eq_ignore_ascii_case("urn") => None,
         Ok(Uri::Other(_)) | Err(_) => Some(Reply::new(416, Cause::Refused)),

@@ -19,10 +19,7 @@ use crate::message::{HeaderName, Message, MessageError, Method};
 
 impl Proxy {
     pub(super) fn on_response(&mut self, response: Message) {
-        let via = response
-            .top_via()
-            .and_then(|via| ViaBranch::parse(via.branch()?));
-        let Some(via) = via else {
+        let Some(via) = ViaBranch::of(&response) else {
             return self.dropped(DropCause::ForeignVia);
         };
         let id = BranchId(via.number);

@@ -94,6 +94,9 @@ impl Proxy {
 
     /// A strict router before us put our Record-Route into the Request-URI and the Request-URI at the end of the Routes.
     fn take_strict_route(&self, request: &mut Message) -> Option<String> {
+        if !request.contains(HeaderName::Route) {
+            return None;
+        }
         let uri = request.request_uri().and_then(SipUri::from_text)?;
         let token = uri
             .user

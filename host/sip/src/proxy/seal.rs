@@ -244,10 +244,8 @@ impl Proxy {
 /// Was it called, or is it sent on, with a `sips:` URI? Then every hop is inside TLS (RFC 3261 §16.6 item 7, §26.2.2), also that to a
 /// contact that says `sip:`.
 fn is_sips(tx: &ServerTx, branch: &Branch) -> bool {
-    let has_sips = |request: &Message| {
-        let uri = request.request_uri().and_then(SipUri::from_text);
-        uri.is_some_and(|uri| uri.scheme == Scheme::Sips)
-    };
+    let has_sips =
+        |request: &Message| request.request_uri().and_then(Scheme::of) == Some(Scheme::Sips);
     has_sips(&branch.request) || (tx.dialog.is_none() && has_sips(&tx.request))
 }
 
@@ -258,7 +256,7 @@ pub(super) fn next_scheme(request: &Message) -> Scheme {
         .next()
         .and_then(|route| NameAddr::parse(route).ok());
     let uris = [request.request_uri(), route.map(|route| route.uri)];
-    let is_sips = |uri: &str| SipUri::from_text(uri).is_some_and(|uri| uri.scheme == Scheme::Sips);
+    let is_sips = |uri: &str| Scheme::of(uri) == Some(Scheme::Sips);
     match uris.into_iter().flatten().any(is_sips) {
         true => Scheme::Sips,
         false => Scheme::Sip,

@@ -3,7 +3,11 @@
 //! The worker lets a response find its owner without any state, the number cannot be guessed by who wants to forge one, and the hash
 //! tells a loop from a spiral (RFC 3261 §16.6 item 8).
 
-use crate::flow::WorkerId;
+use crate::{
+    flow::WorkerId,
+    header::Via,
+    message::{HeaderName, Message},
+};
 
 /// RFC 3261 §8.1.1.7, and what tells ours from others'.
 const COOKIE: &str = "z9hG4bKhs";
@@ -35,6 +39,11 @@ impl ViaBranch {
         push_hex(text, self.worker.0.into(), WORKER_DIGITS);
         push_hex(text, self.number, NUMBER_DIGITS);
         push_hex(text, self.loop_hash.into(), HASH_DIGITS);
+    }
+
+    /// Of the topmost Via of a response.
+    pub(crate) fn of(response: &Message) -> Option<Self> {
+        Self::parse(Via::branch_of(response.values(HeaderName::Via).next()?)?)
     }
 
     pub(crate) fn parse(branch: &str) -> Option<Self> {

@@ -66,10 +66,16 @@ impl<'a> Host<'a> {
 /// Labels and dots. Underscores are no part of a host name, and are found in many.
 fn is_name(text: &str) -> bool {
     let labels = text.strip_suffix('.').unwrap_or(text);
-    let is_label_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    labels
-        .split('.')
-        .all(|label| !label.is_empty() && label.bytes().all(is_label_byte))
+    let mut before = b'.';
+    for byte in labels.bytes() {
+        let is_label_byte = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let ends_label = byte == b'.' && before != b'.';
+        if !is_label_byte && !ends_label {
+            return false;
+        }
+        before = byte;
+    }
+    before != b'.'
 }
 
 fn strip_dot(name: &str) -> &str {

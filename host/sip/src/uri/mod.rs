@@ -86,10 +86,8 @@ impl<'a> Uri<'a> {
         if rest.is_empty() {
             return Err(UriError("URI"));
         }
-        if scheme.eq_ignore_ascii_case("sip") {
-            SipUri::parse(Scheme::Sip, rest).map(Self::Sip)
-        } else if scheme.eq_ignore_ascii_case("sips") {
-            SipUri::parse(Scheme::Sips, rest).map(Self::Sip)
+        if let Some(scheme) = Scheme::of(text) {
+            SipUri::parse(scheme, rest).map(Self::Sip)
         } else if rest.bytes().any(|byte| is_class(byte, Class::Forbidden)) {
             Err(UriError("URI"))
         } else if scheme.eq_ignore_ascii_case("tel") {
@@ -112,6 +110,20 @@ impl<'a> Uri<'a> {
         match self {
             Self::Sip(uri) => Some(uri),
             Self::Tel(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+impl Scheme {
+    /// Of a URI that was read before, and so need not be taken apart; `None` if it is another scheme's.
+    pub(crate) fn of(uri: &str) -> Option<Self> {
+        let (scheme, _) = cut(uri, b':')?;
+        if scheme.eq_ignore_ascii_case("sip") {
+            Some(Self::Sip)
+        } else if scheme.eq_ignore_ascii_case("sips") {
+            Some(Self::Sips)
+        } else {
+            None
         }
     }
 }
