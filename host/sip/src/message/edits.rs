@@ -1,5 +1,7 @@
 //! Changing a message. Whoever edits on behalf of a policy goes through [`crate::edit`], which knows what is protected.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::{
@@ -187,8 +189,8 @@ impl Message {
         let mut values = Split::new(self.value_of(&line), name.is_list());
         values.next();
         let whole = match values.rest() {
-            Some(rest) => [value, b",", rest].concat(),
-            None => value.to_vec(),
+            Some(rest) => Cow::Owned([value, b",", rest].concat()),
+            None => Cow::Borrowed(value),
         };
         let line = self.copy_line(&line, &whole)?;
         if let Some(place) = self.lines.get_mut(at) {
@@ -318,15 +320,20 @@ impl Message {
 
     /// A line with the name and colon of `line`, byte for byte, and another value.
     fn copy_line(&mut self, line: &Line, value: &[u8]) -> Result<Line, MessageError> {
-        let head = self.slice(line.source, line.start, line.value).to_vec();
+        let head = line.start as usize..line.value as usize;
         self.reserve(head.len() + value.len() + 3)?;
-        let start = self.edits.len() as u32;
-        self.edits.extend_from_slice(&head);
+        let (start, value_at) = (self.edits.len(), self.edits.len() + head.len());
+        match line.source {
+            Source::Wire => self
+                .edits
+                .extend_from_slice(self.wire.get(head).unwrap_or_default()),
+            Source::Edits => self.edits.extend_from_within(head),
+        }
         self.edits.push(b' ');
         Ok(self.end_line(
-            start,
+            start as u32,
             line.name_len,
-            start + head.len() as u32,
+            value_at as u32,
             line.name,
             value,
         ))

@@ -86,6 +86,14 @@ pub(crate) fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
+/// In decimal; the formatter takes ten times as long.
+pub(crate) fn push_number(text: &mut String, number: u32) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
+}
+
 /// Where `wanted` first stands outside of quoted strings and angle brackets.
 pub(crate) fn find_outside(value: &[u8], wanted: u8) -> Option<usize> {
     let mut at = 0;

@@ -81,6 +81,11 @@ impl Change {
 impl Rewrite {
     /// What the policies changed between the request as it came and as it goes.
     pub(super) fn between(came: &Message, goes: &Message) -> Option<Self> {
+        // Hardly ever another, and then nothing need be copied.
+        let is_same = |name| came.raw(name) == goes.raw(name);
+        if is_same(HeaderName::From) && is_same(HeaderName::To) {
+            return None;
+        }
         let change = |name| {
             Some(Change {
                 caller: came.header(name)?.into_owned(),

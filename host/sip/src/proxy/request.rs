@@ -2,7 +2,7 @@
 
 use std::{
     hash::{Hash, Hasher},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     flow::{Destination, Flow, FlowId, Side},
     header::Via,
-    message::{HeaderName, Message, Method, unfold},
+    message::{HeaderName, Message, Method, text::push_number, unfold},
     transaction::{invite_server, server},
     uri::{Scheme, SipUri, Uri},
 };
@@ -28,6 +28,9 @@ use crate::{
 pub(super) const MAX_FORWARDS: u8 = 70;
 /// RFC 3261 §8.1.1.7
 const MAGIC_COOKIE: &str = "z9hG4bK";
+
+/// Room for a Via as clients write it, and what is added.
+const STAMPED_BYTES: usize = 160;
 
 /// Which way a request goes by its method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -374,26 +377,37 @@ pub(super) fn stamp_via(request: &mut Message, peer: SocketAddr) {
 }
 
 fn stamped(via: &Via<'_>, peer: SocketAddr) -> String {
-    let sent_by = via
-        .sent_by
-        .text
-        .split_ascii_whitespace()
-        .collect::<String>();
-    let mut value = format!("SIP/2.0/{} {sent_by}", via.transport);
+    let mut value = String::with_capacity(STAMPED_BYTES);
+    value.extend(["SIP/2.0/", via.transport, " "]);
+    value.extend(via.sent_by.text.split_ascii_whitespace());
     for (name, param) in via.params.iter() {
         if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
             continue;
         }
-        value.push(';');
-        value.push_str(name);
+        value.extend([";", name]);
         if let Some(param) = param {
-            value.push('=');
-            value.push_str(param);
+            value.extend(["=", param]);
         }
     }
-    value.push_str(&format!(";received={}", peer.ip()));
+    value.push_str(";received=");
+    push_ip(&mut value, peer.ip());
     if via.rport().is_some() {
-        value.push_str(&format!(";rport={}", peer.port()));
+        value.push_str(";rport=");
+        push_number(&mut value, peer.port().into());
     }
     value
+}
+
+fn push_ip(text: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    text.push('.');
+                }
+                push_number(text, octet.into());
+            }
+        }
+        IpAddr::V6(ip) => text.push_str(&ip.to_string()),
+    }
 }
