@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::{
-    HeaderName, Line, Message, Name, Source, Span, StartLine, State, build,
+    EDITS_BYTES_MORE, HeaderName, Line, Message, Name, Source, Span, StartLine, State, build,
     parse::NAME_BYTES_MAX,
     text::{Split, is_token, trim},
 };
@@ -13,8 +13,6 @@ use crate::uri::Uri;
 
 /// Bytes that edits of one message may hold, beyond the body.
 const EDITS_BYTES_MAX: usize = 1024 * 1024;
-/// Room made at the first edit: what a proxy adds to a message it forwards.
-const EDITS_BYTES_FIRST: usize = 512;
 
 /// Why an edit was refused; the message is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -366,7 +364,7 @@ impl Message {
             return Err(MessageError::TooLarge);
         }
         if self.edits.capacity() == 0 {
-            self.edits.reserve(EDITS_BYTES_FIRST);
+            self.edits.reserve(EDITS_BYTES_MORE);
         }
         Ok(())
     }

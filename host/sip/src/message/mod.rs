@@ -27,7 +27,6 @@ pub use self::{
 pub(crate) use read::parse_number;
 
 /// A request or a response. Cloning copies the index (16 bytes a header field) and shares the bytes.
-#[derive(Clone)]
 pub struct Message {
     /// As received; empty for a message of our own.
     wire: Bytes,
@@ -103,6 +102,32 @@ struct Line {
     name_len: u8,
     name: Option<HeaderName>,
     source: Source,
+}
+
+/// Header fields for which a copy has room, beyond those that it has: a copy is made to be edited.
+const LINES_MORE: usize = 8;
+/// Bytes of edits for which a copy has room: what policies and the proxy add to a message on its way.
+const EDITS_BYTES_MORE: usize = 512;
+
+impl Clone for Message {
+    fn clone(&self) -> Self {
+        let mut lines = Vec::with_capacity(self.lines.len() + LINES_MORE);
+        lines.extend_from_slice(&self.lines);
+        let mut edits = Vec::new();
+        // Without any, the first one makes the room.
+        if !self.edits.is_empty() {
+            edits.reserve(self.edits.len() + EDITS_BYTES_MORE);
+            edits.extend_from_slice(&self.edits);
+        }
+        Self {
+            wire: self.wire.clone(),
+            edits,
+            start: self.start,
+            lines,
+            body: self.body.clone(),
+            state: self.state,
+        }
+    }
 }
 
 impl Message {
