@@ -96,10 +96,10 @@ impl Proxy {
             Hook::Request
         };
         if !tx.policies.hooks.has(hook) {
-            tx.outgoing = Some(tx.request.clone());
+            tx.outgoing = Some(Arc::clone(&tx.request));
             return self.route(id, Vec::new());
         }
-        let message = tx.request.clone();
+        let message = (*tx.request).clone();
         let ask = self.ask_id(Waiting::Request(id));
         self.push_ask(id, ask, hook, message, |_| {});
         self.wait(id, ask);
@@ -238,7 +238,7 @@ impl Proxy {
         } = next;
         self.apply_attributes(id, transaction, call);
         if let Some(tx) = self.servers.get_mut(&id) {
-            tx.outgoing = Some(message);
+            tx.outgoing = Some(Arc::new(message));
             tx.plan.timeouts = timeouts;
         }
         targets

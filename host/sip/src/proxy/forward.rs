@@ -67,16 +67,17 @@ impl Proxy {
     fn make_branch(&mut self, id: TxId, candidate: Candidate) -> Option<BranchId> {
         let (number, now) = (self.chance.draw(), self.now());
         let tx = self.servers.get_mut(&id)?;
-        let mut request = tx.outgoing.clone()?;
+        let mut request = Arc::clone(tx.outgoing.as_ref()?);
         if let Some(uri) = &candidate.uri
-            && request.set_request_uri(uri).is_err()
+            && Arc::make_mut(&mut request).set_request_uri(uri).is_err()
         {
             tx.best
                 .offer(Failure::own(500, Cause::Unreachable, "not a Request-URI"));
             return None;
         }
         for (name, value) in &candidate.headers {
-            if request.set(name.as_str(), value).is_err() {
+            let set = Arc::make_mut(&mut request).set(name.as_str(), value);
+            if set.is_err() {
                 tx.best.offer(Failure::own(
                     500,
                     Cause::PolicyFault,
@@ -102,7 +103,7 @@ impl Proxy {
                 index,
                 candidate,
                 machine: ClientMachine::Idle,
-                request: Arc::new(request),
+                request,
                 bytes: Bytes::new(),
                 phase: BranchPhase::Preparing,
                 heard: Heard::Nothing,

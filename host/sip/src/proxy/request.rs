@@ -196,7 +196,7 @@ impl Proxy {
             best: Best::default(),
             sent: None,
             retransmissions: 0,
-            request,
+            request: Arc::new(request),
             flow,
         };
         if let FlowId::Connection { .. } = tx.flow.id {

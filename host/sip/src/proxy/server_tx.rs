@@ -29,9 +29,9 @@ pub(super) struct ServerTx {
     pub(super) reply_to: Destination,
     pub(super) client: Client,
     /// As it came, with `received` and `rport`, and without our own Routes.
-    pub(super) request: Message,
+    pub(super) request: Arc<Message>,
     /// As the policies left it: what branches are made from.
-    pub(super) outgoing: Option<Message>,
+    pub(super) outgoing: Option<Arc<Message>>,
     pub(super) policies: Policies,
     pub(super) began: Instant,
     /// The dialog that its token was verified for.

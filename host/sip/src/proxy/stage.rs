@@ -85,7 +85,7 @@ impl Proxy {
         }
         tx.plan.failure_rounds += 1;
         let status = tx.best.status().unwrap_or(480);
-        let message = tx.outgoing.clone().unwrap_or_else(|| tx.request.clone());
+        let message = (**tx.outgoing.as_ref().unwrap_or(&tx.request)).clone();
         let ask = self.ask_id(Waiting::Failure(id));
         self.push_ask(id, ask, Hook::Failure, message, |ask| ask.status = status);
         self.wait(id, ask);
