@@ -361,7 +361,7 @@ fn transaction_index(ended: &Ended) -> usize {
     let other = METHODS.len() - 1;
     let method = METHODS
         .iter()
-        .position(|method| *method == ended.method)
+        .position(|method| *method == ended.method())
         .unwrap_or(other);
     let class = usize::from(ended.status / 100).min(CLASSES.len() - 1);
     (method * CLASSES.len() + class) * CAUSES.len() + ended.cause as usize

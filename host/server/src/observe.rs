@@ -76,13 +76,14 @@ impl Shared {
 
     /// One line at info.
     pub(crate) fn log_transaction(&self, ended: &Ended) {
+        let request = &ended.request;
         tracing::info!(
             target: TRANSACTIONS,
-            method = %printable(&ended.method),
-            uri = %printable(&ended.request_uri),
-            from = %printable(&ended.from_uri),
-            to = %printable(&ended.to_uri),
-            call_id = %printable(&ended.call_id),
+            method = %printable(ended.method()),
+            uri = %printable(request.request_uri().unwrap_or_default()),
+            from = %printable(request.from_uri().unwrap_or_default()),
+            to = %printable(request.to_uri().unwrap_or_default()),
+            call_id = %printable(ended.call_id()),
             status = ended.status,
             cause = cause_name(ended.cause),
             detail = %printable(&ended.detail),

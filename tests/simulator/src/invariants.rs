@@ -77,7 +77,7 @@ impl Network<'_> {
     }
 
     fn was_refused(&self, call_id: &str, method: &str) -> bool {
-        let of_this = |ended: &Ended| ended.call_id == call_id && ended.method == method;
+        let of_this = |ended: &Ended| ended.call_id() == call_id && ended.method() == method;
         self.world
             .ended
             .iter()
@@ -137,8 +137,8 @@ impl Network<'_> {
     /// The proxy names the cause, or lost its memory meanwhile, or the client's datagrams were lost after a connection was.
     fn may_time_out(&self, agent: &Agent, client: &Client) -> bool {
         let named = self.world.ended.iter().any(|(_, ended)| {
-            let of_this = ended.call_id == client.request.header("Call-ID")
-                && ended.method == client.request.method();
+            let of_this = ended.call_id() == client.request.header("Call-ID")
+                && ended.method() == client.request.method();
             of_this && matches!(ended.cause, Cause::Timeout | Cause::Discarded)
         });
         let life = client.since..=client.timed_out_at.unwrap_or(client.since);
@@ -159,10 +159,10 @@ impl Network<'_> {
             counts.entry((*life, call_id, method)).or_default().0 += 1;
         }
         // What is beyond the limit of transactions is refused without one, and each retransmission of it again.
-        let in_full = |ended: &Ended| ended.method != "CANCEL" && ended.cause != Cause::Overload;
+        let in_full = |ended: &Ended| ended.method() != "CANCEL" && ended.cause != Cause::Overload;
         for (life, ended) in self.world.ended.iter().filter(|(_, ended)| in_full(ended)) {
             counts
-                .entry((*life, &ended.call_id, &ended.method))
+                .entry((*life, ended.call_id(), ended.method()))
                 .or_default()
                 .1 += 1;
         }

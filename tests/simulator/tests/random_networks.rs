@@ -105,7 +105,7 @@ fn count(world: &World, tally: &mut Tally) {
     );
     for (_, ended) in &world.ended {
         add(&format!("{:?}", ended.cause), 1);
-        if ended.method == "INVITE" && ended.status == 200 {
+        if ended.method() == "INVITE" && ended.status == 200 {
             add("calls accepted", 1);
         }
     }

@@ -47,8 +47,8 @@ impl<S: BuildHasher> OpenCalls<S> {
 
     /// Beyond the limit calls are not known: they will not be waited for.
     pub(super) fn ended(&mut self, ended: &Ended, now: Instant) {
-        let key = self.hasher.hash_one(&ended.call_id);
-        match (ended.method.as_str(), ended.in_dialog) {
+        let key = self.hasher.hash_one(ended.call_id());
+        match (ended.method(), ended.in_dialog) {
             ("INVITE", false) if matches!(ended.status, 200..=299) => {
                 self.forget(key);
                 if self.begun.len() < self.calls_max {
@@ -124,6 +124,7 @@ mod tests {
 
     use hookswitch_sip::{
         flow::{Attachment, Flow, ListenerId, Side, Transport, WorkerId},
+        message::{HeaderName, Message},
         proxy::io::Cause,
     };
 
@@ -131,12 +132,10 @@ mod tests {
 
     fn ended(method: &str, call_id: &str, in_dialog: bool, status: u16) -> Ended {
         let (listener, peer) = (ListenerId(0), ([192, 0, 2, 1], 5060).into());
+        let mut request = Message::request(method, "sip:a@h").unwrap();
+        request.set(HeaderName::CallId, call_id).unwrap();
         Ended {
-            method: method.into(),
-            request_uri: String::new(),
-            from_uri: String::new(),
-            to_uri: String::new(),
-            call_id: call_id.into(),
+            request: Arc::new(request),
             flow: Arc::new(Flow {
                 id: FlowId::Datagram { listener, peer },
                 transport: Transport::Udp,

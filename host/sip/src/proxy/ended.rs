@@ -2,21 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::flow::{Flow, FlowId, UpstreamId};
+use crate::{
+    flow::{Flow, FlowId, UpstreamId},
+    message::{Message, Method},
+};
 
 /// What a server transaction came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Ended {
-    /// As it came on the wire.
-    pub method: String,
-    /// As it came.
-    pub request_uri: String,
-    /// URI of From.
-    pub from_uri: String,
-    /// URI of To.
-    pub to_uri: String,
-    /// Call-ID.
-    pub call_id: String,
+    /// As it came, but for our own Routes.
+    pub request: Arc<Message>,
     /// What it came on.
     pub flow: Arc<Flow>,
     /// The dialog's token was verified.
@@ -33,6 +28,20 @@ pub struct Ended {
     pub callee: Option<FlowId>,
     /// From its first byte to its final response.
     pub took: Duration,
+}
+
+impl Ended {
+    /// The request's method.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        self.request.method().map_or("", Method::as_str)
+    }
+
+    /// Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        self.request.call_id().unwrap_or_default()
+    }
 }
 
 /// Where a transaction's end comes from: a closed set, for metric labels.

@@ -78,7 +78,7 @@ impl Proxy {
         let response = write_reply(request, reply, tag, &self.config.server_name);
         self.send(to, response.to_bytes());
         let ended = ended_of(
-            request,
+            &Arc::new(request.clone()),
             flow,
             reply.status,
             reply.cause,
@@ -202,20 +202,14 @@ pub(super) fn write_reply(
 }
 
 fn ended_of(
-    request: &Message,
+    request: &Arc<Message>,
     flow: &Arc<Flow>,
     status: u16,
     cause: Cause,
     detail: String,
 ) -> Ended {
     Ended {
-        method: request
-            .method()
-            .map_or_else(String::new, |method| method.as_str().to_owned()),
-        request_uri: request.request_uri().unwrap_or_default().to_owned(),
-        from_uri: request.from_uri().unwrap_or_default().to_owned(),
-        to_uri: request.to_uri().unwrap_or_default().to_owned(),
-        call_id: request.call_id().unwrap_or_default().to_owned(),
+        request: Arc::clone(request),
         flow: Arc::clone(flow),
         in_dialog: false,
         status,

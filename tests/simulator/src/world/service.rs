@@ -92,12 +92,8 @@ impl World {
 
     fn end(&mut self, ended: Ended) {
         if self.ladder.show_ended {
-            let Ended {
-                method,
-                status,
-                cause,
-                ..
-            } = &ended;
+            let Ended { status, cause, .. } = &ended;
+            let method = ended.method();
             self.ladder
                 .note(self.now, &format!("ended {method} {status} {cause:?}"));
         }

@@ -128,7 +128,7 @@ fn a_call_and_the_caller_hangs_up() {
     let ends: Vec<_> = net
         .ended
         .iter()
-        .map(|e| (e.method.as_str(), e.status, e.cause, e.in_dialog))
+        .map(|e| (e.method(), e.status, e.cause, e.in_dialog))
         .collect();
     assert_eq!(
         ends,
