@@ -6,11 +6,11 @@ use std::{
 };
 
 /// A server transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct TxId(pub(super) u64);
 
 /// A branch, by the random number in our Via.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct BranchId(pub(super) u64);
 
 /// A hash of what identifies a server transaction (RFC 3261 §17.2.3).

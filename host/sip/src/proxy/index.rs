@@ -1,45 +1,43 @@
 //! Who waits for something at a place: branches at a destination, transactions at their client's connection.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-};
+use std::{collections::BTreeSet, ops::Bound};
 
-/// Sets of `V` by `K`; a key without values takes no room.
+/// Sets of `V` by `K`, as pairs in one tree: most keys have a value or two, and neither come nor go with an allocation.
 #[derive(Debug)]
 pub(super) struct Index<K, V> {
-    sets: HashMap<K, BTreeSet<V>>,
+    pairs: BTreeSet<(K, V)>,
 }
 
-impl<K: Eq + Hash, V: Copy + Ord> Index<K, V> {
+impl<K: Copy + Ord, V: Copy + Ord + Default> Index<K, V> {
     pub(super) fn new() -> Self {
         Self {
-            sets: HashMap::new(),
+            pairs: BTreeSet::new(),
         }
     }
 
     pub(super) fn insert(&mut self, key: K, value: V) {
-        self.sets.entry(key).or_default().insert(value);
+        self.pairs.insert((key, value));
     }
 
     /// Does nothing if it is not there.
     pub(super) fn remove(&mut self, key: &K, value: V) {
-        if let Some(set) = self.sets.get_mut(key) {
-            set.remove(&value);
-            if set.is_empty() {
-                self.sets.remove(key);
-            }
-        }
+        self.pairs.remove(&(*key, value));
     }
 
-    /// How many keys there are.
+    /// How many pairs there are.
     pub(super) fn len(&self) -> usize {
-        self.sets.len()
+        self.pairs.len()
     }
 
     /// All at `key`, in their order.
     pub(super) fn at(&self, key: &K) -> Vec<V> {
-        self.sets.get(key).into_iter().flatten().copied().collect()
+        // Values are numbers: their default is the least.
+        let from = Bound::Included((*key, V::default()));
+        let pairs = self.pairs.range((from, Bound::Unbounded));
+        pairs
+            .take_while(|(at, _)| at == key)
+            .map(|(_, value)| *value)
+            .collect()
     }
 }
 
@@ -48,16 +46,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_goes_with_its_last_value() {
+    fn a_key_has_its_own_values() {
         let mut index = Index::new();
-        for value in [3, 1, 2] {
+        for value in [3, 1, 0, 2] {
             index.insert("here", value);
         }
+        index.insert("before", 8);
         index.insert("there", 9);
-        assert_eq!(index.at(&"here"), [1, 2, 3]);
-        for value in [1, 2, 3, 4] {
+        assert_eq!(index.at(&"here"), [0, 1, 2, 3]);
+        for value in [0, 1, 2, 3, 4] {
             index.remove(&"here", value);
         }
-        assert_eq!((index.at(&"here"), index.len()), (Vec::new(), 1));
+        assert_eq!((index.at(&"here"), index.len()), (Vec::new(), 2));
     }
 }

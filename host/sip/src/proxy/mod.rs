@@ -150,7 +150,7 @@ pub struct Gauges {
     pub unanswered: usize,
     /// Dialogs and directions in which requests wait for one before them.
     pub gates: usize,
-    /// Keys by which transactions and branches are found.
+    /// Entries by which transactions and branches are found.
     pub indexed: usize,
 }
 
