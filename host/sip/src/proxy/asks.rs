@@ -117,11 +117,8 @@ impl Proxy {
         let Some(tx) = self.servers.get(&id) else {
             return;
         };
-        let call = self
-            .calls
-            .peek(tx.call)
-            .map(|call| call.attributes.clone())
-            .unwrap_or_default();
+        let call = self.calls.peek(tx.call);
+        let call = call.map_or(&self.no_attributes, |call| &call.attributes);
         let mut ask = Ask {
             id: ask,
             hook,
@@ -133,7 +130,7 @@ impl Proxy {
             branch: None,
             in_dialog: tx.dialog.is_some(),
             transaction: tx.attributes.clone(),
-            call,
+            call: call.clone(),
         };
         more(&mut ask);
         self.outputs.push_back(Output::Ask(Box::new(ask)));

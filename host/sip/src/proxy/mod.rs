@@ -79,7 +79,7 @@ use self::{
     gates::Gates,
     ids::{BranchId, Chance, IdMap, IdSet, TxId, TxKey},
     index::Index,
-    io::{AskId, Input, Output, StoreOp},
+    io::{AskId, Attributes, Input, Output, StoreOp},
     members::PassedOver,
     names::Names,
     server_tx::ServerTx,
@@ -117,6 +117,8 @@ pub struct Proxy {
     asks: IdMap<AskId, Waiting>,
     calls: Calls,
     gates: Gates,
+    /// What most transactions and calls have; shared, or each would allocate its own.
+    no_attributes: Attributes,
     passed_over: PassedOver,
     /// Of members that asked who we are: answered ahead of time from then on. No more than there are members.
     challenges: BTreeMap<Hop, Challenges>,
@@ -177,6 +179,7 @@ impl Proxy {
             asks: IdMap::default(),
             calls: Calls::default(),
             gates: Gates::default(),
+            no_attributes: Attributes::default(),
             passed_over: PassedOver::default(),
             challenges: BTreeMap::new(),
             last_id: 0,

@@ -1,6 +1,6 @@
 //! Targets of policies: into stages, and each with its next hop.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::{
     Proxy,
@@ -27,22 +27,23 @@ enum Resolved {
 impl Proxy {
     /// Stages of a policy's targets, by their number.
     pub(super) fn plan(&mut self, id: TxId, targets: Vec<Target>) {
-        let mut stages: BTreeMap<u32, VecDeque<(u32, Target)>> = BTreeMap::new();
-        for (index, target) in (0..).zip(targets).take(self.config.limits.branches_max) {
-            stages
-                .entry(target.stage)
-                .or_default()
-                .push_back((index, target));
+        let targets = (0..).zip(targets).take(self.config.limits.branches_max);
+        let mut targets: Vec<(u32, Target)> = targets.collect();
+        targets.sort_by_key(|(_, target)| target.stage);
+        let mut stages: VecDeque<Stage> = VecDeque::new();
+        for (index, target) in targets {
+            match stages.back_mut().filter(|last| last.number == target.stage) {
+                Some(last) => last.targets.push_back((index, target)),
+                None => stages.push_back(Stage {
+                    number: target.stage,
+                    targets: VecDeque::from([(index, target)]),
+                    candidates: Vec::new(),
+                }),
+            }
         }
-        let Some(tx) = self.servers.get_mut(&id) else {
-            return;
-        };
-        let stage = |(number, targets)| Stage {
-            number,
-            targets,
-            candidates: Vec::new(),
-        };
-        tx.plan.stages = stages.into_iter().map(stage).collect();
+        if let Some(tx) = self.servers.get_mut(&id) {
+            tx.plan.stages = stages;
+        }
     }
 
     /// Finds next hops for the targets of the stage that is being prepared, one lookup after the other, and launches it.
