@@ -42,22 +42,27 @@ impl From<MessageError> for EditError {
 /// Is this field the proxy's, so that no policy edits it?
 #[must_use]
 pub fn is_protected(name: &str) -> bool {
+    is_protected_name(Name::from(name))
+}
+
+fn is_protected_name(name: Name<'_>) -> bool {
     use HeaderName::{
         CSeq, CallId, Contact, ContentLength, From, MaxForwards, RecordRoute, Route, To, Via,
     };
-    let protected = [
-        Via,
-        Route,
-        RecordRoute,
-        MaxForwards,
-        CSeq,
-        CallId,
-        ContentLength,
-        From,
-        To,
-        Contact,
-    ];
-    HeaderName::find(name.as_bytes()).is_some_and(|known| protected.contains(&known))
+    matches!(
+        name.known(),
+        Some(
+            Via | Route
+                | RecordRoute
+                | MaxForwards
+                | CSeq
+                | CallId
+                | ContentLength
+                | From
+                | To
+                | Contact
+        )
+    )
 }
 
 /// One field with this value, in place of all of that name.
@@ -70,6 +75,7 @@ pub fn set_header(
     name: &str,
     value: &str,
 ) -> Result<(), EditError> {
+    let name = Name::from(name);
     check_field(message, limits, name, &[value])?;
     Ok(message.set(name, value)?)
 }
@@ -84,11 +90,15 @@ pub fn set_header_values(
     name: &str,
     values: &[impl AsRef<str>],
 ) -> Result<(), EditError> {
-    let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
-    check_field(message, limits, name, &values)?;
+    let name = Name::from(name);
+    check_field(message, limits, name, values)?;
+    if let [value] = values {
+        return Ok(message.set(name, value.as_ref())?);
+    }
     if values.len() > 1 {
         check_repeatable(name)?;
     }
+    let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
     Ok(message.set_values(name, &values)?)
 }
 
@@ -102,6 +112,7 @@ pub fn prepend_header(
     name: &str,
     value: &str,
 ) -> Result<(), EditError> {
+    let name = Name::from(name);
     check_field(message, limits, name, &[value])?;
     if message.contains(name) {
         check_repeatable(name)?;
@@ -119,6 +130,7 @@ pub fn append_header(
     name: &str,
     value: &str,
 ) -> Result<(), EditError> {
+    let name = Name::from(name);
     check_field(message, limits, name, &[value])?;
     if message.contains(name) {
         check_repeatable(name)?;
@@ -131,6 +143,7 @@ pub fn append_header(
 /// # Errors
 /// [`EditError::Protected`], [`EditError::Invalid`].
 pub fn remove_header(message: &mut Message, name: &str) -> Result<(), EditError> {
+    let name = Name::from(name);
     check_name(name)?;
     message.remove(name);
     Ok(())
@@ -236,8 +249,8 @@ fn set_address(
     Ok(message.set(name, value)?)
 }
 
-fn check_name(name: &str) -> Result<(), EditError> {
-    if is_protected(name) {
+fn check_name(name: Name<'_>) -> Result<(), EditError> {
+    if is_protected_name(name) {
         Err(EditError::Protected)
     } else {
         Ok(())
@@ -247,26 +260,29 @@ fn check_name(name: &str) -> Result<(), EditError> {
 fn check_field(
     message: &Message,
     limits: &Limits,
-    name: &str,
-    values: &[&str],
+    name: Name<'_>,
+    values: &[impl AsRef<str>],
 ) -> Result<(), EditError> {
     check_name(name)?;
-    if message.headers().count() + values.len() > limits.header_count_max {
+    if message.header_count() + values.len() > limits.header_count_max {
         return Err(EditError::TooLarge);
     }
+    let mut more = 0;
     for value in values {
+        let value = value.as_ref();
         check_text(value)?;
+        let length = name.as_bytes().len() + value.len() + 4;
+        if length > limits.header_line_bytes_max {
+            return Err(EditError::TooLarge);
+        }
+        more += length;
     }
-    let lengths = values.iter().map(|value| name.len() + value.len() + 4);
-    for length in lengths.clone() {
-        check_value(message, limits, length)?;
-    }
-    check_growth(message, limits, lengths.sum())
+    check_growth(message, limits, more)
 }
 
 /// What a message may hold, folds and NUL, is not for policies to write.
 fn check_text(value: &str) -> Result<(), EditError> {
-    if value.contains(['\r', '\n', '\0']) {
+    if memchr::memchr3(b'\r', b'\n', 0, value.as_bytes()).is_some() {
         return Err(EditError::Invalid(
             "a value must not contain CR, LF or NUL".to_owned(),
         ));
@@ -292,8 +308,8 @@ fn check_growth(message: &Message, limits: &Limits, more: usize) -> Result<(), E
 }
 
 /// The next hop refuses a message with two Content-Type, as we do.
-fn check_repeatable(name: &str) -> Result<(), EditError> {
-    match Name::from(name).known() {
+fn check_repeatable(name: Name<'_>) -> Result<(), EditError> {
+    match name.known() {
         Some(known) if known.is_single() => {
             Err(EditError::Invalid(format!("{known} may stand once")))
         }

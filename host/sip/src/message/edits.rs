@@ -294,7 +294,8 @@ impl Message {
 
     fn new_line(&mut self, name: Name<'_>, value: &[u8]) -> Result<Line, MessageError> {
         let bytes = name.as_bytes();
-        if !is_token(bytes) || bytes.len() > NAME_BYTES_MAX {
+        let is_fit = || is_token(bytes) && bytes.len() <= NAME_BYTES_MAX;
+        if name.known().is_none() && !is_fit() {
             return Err(MessageError::Name);
         }
         check_value(value)?;

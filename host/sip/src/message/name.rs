@@ -252,7 +252,8 @@ impl std::fmt::Display for HeaderName {
 pub enum Name<'a> {
     /// By number; written in its long form.
     Known(HeaderName),
-    /// By its bytes, compared without case; written as it is.
+    /// By its bytes, compared without case; written as it is. Never one that is known: `From` makes it.
+    #[non_exhaustive]
     Other(&'a [u8]),
 }
 
@@ -266,11 +267,11 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// If it is a known one, however it was made.
+    /// If it is a known one.
     pub(crate) fn known(self) -> Option<HeaderName> {
         match self {
             Self::Known(name) => Some(name),
-            Self::Other(name) => HeaderName::find(name),
+            Self::Other(_) => None,
         }
     }
 

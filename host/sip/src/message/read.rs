@@ -71,6 +71,12 @@ impl Message {
         })
     }
 
+    /// How many header fields (lines) there are.
+    #[must_use]
+    pub fn header_count(&self) -> usize {
+        self.lines.len()
+    }
+
     /// The first field of this name, whole, with its folds joined.
     pub fn header<'n>(&self, name: impl Into<Name<'n>>) -> Option<Cow<'_, [u8]>> {
         self.raw(name).map(unfold)
