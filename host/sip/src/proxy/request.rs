@@ -366,9 +366,8 @@ pub(super) fn stamp_via(request: &mut Message, peer: SocketAddr) {
     };
     let raw = unfold(raw);
     let Ok(via) = Via::parse(&raw) else { return };
-    let (asked_for, claimed) = (via.rport(), via.params.has("received"));
     let is_known = via.sent_by.host.address() == Some(peer.ip());
-    if asked_for.is_none() && is_known && !claimed {
+    if is_known && !via.params.iter().any(|(name, _)| is_stamp(name)) {
         return;
     }
     let value = stamped(&via, peer);
@@ -376,12 +375,19 @@ pub(super) fn stamp_via(request: &mut Message, peer: SocketAddr) {
     let _ = request.replace_first_value(HeaderName::Via, value);
 }
 
+/// Is it a parameter that only we may write?
+fn is_stamp(name: &str) -> bool {
+    name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport")
+}
+
 fn stamped(via: &Via<'_>, peer: SocketAddr) -> String {
     let mut value = String::with_capacity(STAMPED_BYTES);
     value.extend(["SIP/2.0/", via.transport, " "]);
     value.extend(via.sent_by.text.split_ascii_whitespace());
+    let mut asks_for_port = false;
     for (name, param) in via.params.iter() {
-        if name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport") {
+        if is_stamp(name) {
+            asks_for_port |= name.eq_ignore_ascii_case("rport");
             continue;
         }
         value.extend([";", name]);
@@ -391,7 +397,7 @@ fn stamped(via: &Via<'_>, peer: SocketAddr) -> String {
     }
     value.push_str(";received=");
     push_ip(&mut value, peer.ip());
-    if via.rport().is_some() {
+    if asks_for_port {
         value.push_str(";rport=");
         push_number(&mut value, peer.port().into());
     }
