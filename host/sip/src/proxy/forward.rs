@@ -327,6 +327,9 @@ impl Proxy {
 
 /// Does the message take part in an offer and answer (RFC 3264) that media must see?
 pub(super) fn carries_session(message: &Message) -> bool {
+    if message.body().is_empty() {
+        return false;
+    }
     let method = message
         .method()
         .or_else(|| message.cseq().map(|cseq| cseq.method));
@@ -334,7 +337,7 @@ pub(super) fn carries_session(message: &Message) -> bool {
         method,
         Some(Method::Invite | Method::Ack | Method::Update | Method::Prack)
     );
-    is_session && !message.body().is_empty() && is_sdp(message)
+    is_session && is_sdp(message)
 }
 
 fn is_sdp(message: &Message) -> bool {

@@ -193,9 +193,12 @@ impl Proxy {
         };
         let (upstream, to) = (branch.candidate.place.upstream(), branch.candidate.place.to);
         let is_invite = branch.is_invite();
-        let tag = response.to_tag().unwrap_or_default();
-        if let Some((_, sent)) = branch.answers.iter_mut().find(|(known, _)| known == tag) {
-            *sent = bytes.clone();
+        if is_invite {
+            let tag = response.to_tag().unwrap_or_default();
+            let mut answers = branch.answers.iter_mut();
+            if let Some((_, sent)) = answers.find(|(known, _)| known == tag) {
+                *sent = bytes.clone();
+            }
         }
         branch.phase = BranchPhase::Decided;
         self.by_destination.remove(&to, id);

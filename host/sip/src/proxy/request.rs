@@ -304,15 +304,17 @@ impl Proxy {
         };
         add(request.request_uri().unwrap_or_default().as_bytes());
         add(request.call_id().unwrap_or_default().as_bytes());
-        for name in [
-            HeaderName::From,
-            HeaderName::To,
-            HeaderName::CSeq,
+        for single in [HeaderName::From, HeaderName::To, HeaderName::CSeq] {
+            add(request.raw(single).unwrap_or_default());
+        }
+        for list in [
             HeaderName::Route,
             HeaderName::ProxyRequire,
             HeaderName::ProxyAuthorization,
         ] {
-            request.values(name).for_each(&mut add);
+            if request.contains(list) {
+                request.values(list).for_each(&mut add);
+            }
         }
         (hasher.finish() >> 32) as u32
     }
@@ -333,6 +335,9 @@ fn check_scheme(request: &Message) -> Option<Reply> {
 
 /// RFC 3261 §16.3 item 5: no extension asks anything of a proxy that we would know.
 fn check_extensions(request: &Message) -> Option<Reply> {
+    if !request.contains(HeaderName::ProxyRequire) {
+        return None;
+    }
     let tags: Vec<_> = request
         .values(HeaderName::ProxyRequire)
         .map(String::from_utf8_lossy)

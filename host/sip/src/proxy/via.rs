@@ -3,6 +3,10 @@
 //! The worker lets a response find its owner without any state, the number cannot be guessed by who wants to forge one, and the hash
 //! tells a loop from a spiral (RFC 3261 §16.6 item 8).
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::{
     flow::WorkerId,
     header::Via,
@@ -31,7 +35,8 @@ impl ViaBranch {
 
     /// Cheaper than to read the Via, and never wrong when it says no.
     pub(crate) fn may_be_in(via: &[u8]) -> bool {
-        memchr::memmem::find(via, COOKIE.as_bytes()).is_some()
+        static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(COOKIE));
+        FINDER.find(via).is_some()
     }
 
     pub(crate) fn push_to(&self, text: &mut String) {

@@ -101,9 +101,10 @@ pub(crate) fn split_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
         0
     };
     let after = text.as_bytes().get(host_end..).unwrap_or_default();
-    let Some(colon) = memchr::memchr(b':', after).map(|colon| host_end + colon) else {
+    let Some(colon) = after.iter().position(|&byte| byte == b':') else {
         return Ok((text, None));
     };
+    let colon = host_end + colon;
     let port = trim(text.as_bytes().get(colon + 1..).unwrap_or_default());
     let port = parse_number(port).ok_or(UriError("port"))?;
     Ok((text.get(..colon).unwrap_or_default().trim_end(), Some(port)))

@@ -80,15 +80,12 @@ impl<'a> Uri<'a> {
     /// [`UriError`].
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
         let (scheme, rest) = cut(text, b':').ok_or(UriError("scheme"))?;
+        if let Some(scheme) = Scheme::named(scheme).filter(|_| !rest.is_empty()) {
+            return SipUri::parse(scheme, rest).map(Self::Sip);
+        }
         if !is_scheme(scheme) {
-            return Err(UriError("scheme"));
-        }
-        if rest.is_empty() {
-            return Err(UriError("URI"));
-        }
-        if let Some(scheme) = Scheme::of(text) {
-            SipUri::parse(scheme, rest).map(Self::Sip)
-        } else if rest.bytes().any(|byte| is_class(byte, Class::Forbidden)) {
+            Err(UriError("scheme"))
+        } else if rest.is_empty() || rest.bytes().any(|byte| is_class(byte, Class::Forbidden)) {
             Err(UriError("URI"))
         } else if scheme.eq_ignore_ascii_case("tel") {
             let (number, params) = cut(rest, b';').unwrap_or((rest, ""));
@@ -117,7 +114,10 @@ impl<'a> Uri<'a> {
 impl Scheme {
     /// Of a URI that was read before, and so need not be taken apart; `None` if it is another scheme's.
     pub(crate) fn of(uri: &str) -> Option<Self> {
-        let (scheme, _) = cut(uri, b':')?;
+        cut(uri, b':').and_then(|(scheme, _)| Self::named(scheme))
+    }
+
+    fn named(scheme: &str) -> Option<Self> {
         if scheme.eq_ignore_ascii_case("sip") {
             Some(Self::Sip)
         } else if scheme.eq_ignore_ascii_case("sips") {
