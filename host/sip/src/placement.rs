@@ -57,7 +57,7 @@ fn branch_hint(response: &Message) -> Option<WorkerId> {
 fn token_hint(request: &Message) -> Option<WorkerId> {
     // Without a Route there was no strict router, either.
     let route = request.values(HeaderName::Route).next()?;
-    let in_route = || user_hint(NameAddr::parse(route).ok()?.uri);
+    let in_route = || user_hint(NameAddr::split(route).ok()?.uri);
     let in_request_uri = || user_hint(request.request_uri()?);
     in_route().or_else(in_request_uri)
 }

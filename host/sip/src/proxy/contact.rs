@@ -9,7 +9,7 @@ use crate::{
     message::{HeaderName, Message},
     registrar::{Aor, contact_address},
     token::ClientKey,
-    uri::{SipUri, Uri},
+    uri::SipUri,
 };
 
 /// By instance and reg-id where it names an instance (RFC 5626 §6), else by its address.
@@ -32,11 +32,12 @@ pub(super) fn session_key(aor: Option<&Aor>, contact: &str) -> SessionKey {
 
 /// The session that a message speaks for, of the user in this field.
 pub(super) fn session_of(names: &Names, message: &Message, party: HeaderName) -> SessionKey {
-    let uri = |value| NameAddr::parse(value).ok().map(|address| address.uri);
-    let user = message.raw(party).and_then(uri);
-    let aor = user.and_then(|uri| names.aor(&Uri::parse(uri).ok()?));
-    let contact = message.values(HeaderName::Contact).next().and_then(uri);
-    session_key(aor.as_ref(), contact.unwrap_or_default())
+    let address = |value| NameAddr::split(value).ok();
+    let user = message.raw(party).and_then(address);
+    let aor = user.and_then(|user| names.aor(&user.parsed_uri().ok()?));
+    let contact = message.values(HeaderName::Contact).next();
+    let contact = contact.and_then(|value| NameAddr::parse(value).ok());
+    session_key(aor.as_ref(), contact.map_or("", |contact| contact.uri))
 }
 
 /// Does it ask for a binding that is one flow of several (RFC 5626 §6)?

@@ -6,7 +6,7 @@ use crate::{
     header::NameAddr,
     message::{HeaderName, Message, Method},
     token::{ClientKey, Token},
-    uri::SipUri,
+    uri::{SipUri, Uri},
 };
 
 /// Where a request is to go by what we wrote ourselves.
@@ -74,17 +74,15 @@ impl Proxy {
     /// A token is worth something in its dialog alone; without a To tag it would carry a new call past the routing policy.
     pub(super) fn open(&self, token: &str, request: &Message) -> Result<InDialog, Reply> {
         let refuse = |why: String| Reply::refuse(403, "Flow Token Not Valid Here").detail(why);
-        let bytes = |text: Option<&'_ str>| text.unwrap_or_default().as_bytes().to_vec();
         let Some(to_tag) = request.to_tag() else {
             return Err(refuse("flow token without a To tag".to_owned()));
         };
-        let (call_id, from_tag) = (bytes(request.call_id()), bytes(request.from_tag()));
         let opened = Token::open(
             &self.config.keys,
             self.names.tags(),
             token.as_bytes(),
-            &call_id,
-            &from_tag,
+            request.call_id().unwrap_or_default().as_bytes(),
+            request.from_tag().unwrap_or_default().as_bytes(),
             to_tag.as_bytes(),
         );
         opened
@@ -145,11 +143,10 @@ impl Proxy {
 
     /// Is a Route ours, and with which user?
     fn read_route<'r>(&self, route: &'r [u8]) -> Option<(bool, Option<&'r str>)> {
-        let route = NameAddr::parse(route).ok()?;
-        let Some(uri) = SipUri::from_text(route.uri) else {
-            return Some((false, None));
-        };
-        Some((self.names.is_ours(&uri), uri.user))
+        match NameAddr::split(route).ok()?.parsed_uri().ok()? {
+            Uri::Sip(uri) => Some((self.names.is_ours(&uri), uri.user)),
+            Uri::Tel(_) | Uri::Other(_) => Some((false, None)),
+        }
     }
 
     /// Only a configured upstream may say where its requests go.

@@ -107,7 +107,8 @@ impl Proxy {
         if tx.dialog.is_some() || !makes_dialog(&branch.request) {
             return Vec::new();
         }
-        let (call_id, from_tag) = (branch.request.call_id(), branch.request.from_tag());
+        let call_id = branch.request.call_id().unwrap_or_default().as_bytes();
+        let from_tag = branch.request.from_tag().unwrap_or_default().as_bytes();
         let token = Token {
             worker: self.config.worker,
             passage: tx.passage,
@@ -115,9 +116,8 @@ impl Proxy {
             caller: self.caller_end(tx),
             callee: branch.candidate.place.end,
         };
-        let bytes = |text: Option<&'_ str>| text.unwrap_or_default().as_bytes().to_vec();
         let (keys, tags) = (&self.config.keys, self.names.tags());
-        let token = token.seal(keys, tags, &bytes(call_id), &bytes(from_tag));
+        let token = token.seal(keys, tags, call_id, from_tag);
         let scheme = next_scheme(&branch.request);
         let (here, there) = (tx.flow.listener, branch.candidate.place.listener);
         let mut routes = Vec::with_capacity(2);
