@@ -433,3 +433,22 @@ fn faults_of_issuers_are_told() {
               auth.issuer[3].keys_file: keys come from one place; write keys_file or keys_url"#]],
     );
 }
+
+#[test]
+fn connections_alone_have_a_flow_timer() {
+    let listener = |transport: &str, flow_timer_s: i64| {
+        format!(
+            "[[listener]]\nname = \"{transport}\"\ntransport = \"{transport}\"\naddress = \"0.0.0.0:5060\"\nflow_timer_s = {flow_timer_s}\n"
+        )
+    };
+    let good = Config::parse(&listener("tcp", 120), Path::new("/etc")).unwrap();
+    let told = good.listeners[0].flow_timer;
+    assert_eq!(told, Some(Duration::from_secs(120)));
+    check(
+        &(listener("udp", 120) + &listener("ws", 0)),
+        expect![[r#"
+        2 faults in the configuration
+          listener[0].flow_timer_s: means nothing to udp; remove it
+          listener[1].flow_timer_s: 0 is out of range; write a number from 1 to 86400"#]],
+    );
+}
