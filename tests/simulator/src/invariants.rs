@@ -267,7 +267,11 @@ impl Network<'_> {
             .filter(|agent| agent.kind == Kind::Browser);
         let wrong = |agent: &Agent| {
             let mut asked = agent.servers.iter().map(|server| server.request.uri());
-            let stray = asked.find(|uri| *uri != agent.contact())?;
+            let is_own = |uri: &str| {
+                let earlier = &agent.earlier_contacts;
+                uri == agent.contact() || earlier.iter().any(|contact| contact == uri)
+            };
+            let stray = asked.find(|uri| !is_own(uri))?;
             Some(format!("{} got a request for {stray}", agent.name))
         };
         browsers.filter_map(wrong).collect()

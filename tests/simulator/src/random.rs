@@ -385,6 +385,10 @@ impl Life {
                 }
             }
             Move::Return => {
+                // It may be another page that comes back.
+                if self.world.serials[index].is_none() && self.rng.percent(40) {
+                    self.world.agents[index].reload();
+                }
                 self.world.connect(index);
                 self.act(index, Move::Register);
             }

@@ -125,6 +125,8 @@ pub struct Agent {
     pub instance: String,
     /// That it names when it connects.
     pub session: Option<SessionKey>,
+    /// Those of its pages before this one.
+    pub earlier_contacts: Vec<String>,
     /// What it does by itself.
     pub habits: Habits,
     /// Client transactions, oldest first; none is ever removed.
@@ -143,7 +145,6 @@ pub struct Agent {
     pub wrongs: Vec<Wrong>,
     relayed: Vec<relay::Relayed>,
     granted: Vec<relay::Granted>,
-    pages: u32,
     counter: u32,
     pub(crate) register_call: (String, u32),
 }
@@ -175,7 +176,7 @@ impl Agent {
             wrongs: Vec::new(),
             relayed: Vec::new(),
             granted: Vec::new(),
-            pages: 1,
+            earlier_contacts: Vec::new(),
             counter: 0,
             register_call: (String::new(), 0),
         }
@@ -235,10 +236,14 @@ impl Agent {
         }
     }
 
-    /// Its page was loaded again: it knows of no dialog, and has another Contact, as SIP.js and JsSIP make them.
+    /// A browser's page was loaded again: it knows of no dialog, and has another Contact, as SIP.js and JsSIP make them.
     pub fn reload(&mut self) {
-        self.pages += 1;
-        self.sent_by = format!("{}-{}.invalid", self.name, self.pages);
+        if self.kind == Kind::Udp {
+            return;
+        }
+        self.earlier_contacts.push(self.contact());
+        let page = self.earlier_contacts.len() + 1;
+        self.sent_by = format!("{}-{page}.invalid", self.name);
         self.dialogs.clear();
         self.register_call = (String::new(), 0);
     }
