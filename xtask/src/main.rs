@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod deny;
+mod examples;
 mod host;
 mod install;
 mod pip;
@@ -21,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench relay [--quick]  what relaying costs, beside Kamailio if it is installed; --profile: where the time goes
   test [--yes]           every check, every test, the peers of the end-to-end tests installed first
   build-plugins [NAME…]  the policies of plugins/, or these, as components in the target folder's plugins/
+  build-examples [--yes] the policies of examples/policies/, in JavaScript, Python and C, to the others
 
 --yes installs without asking; CI=true does the same";
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "test" => test::run(rest),
         "build-plugins" => plugins::run(rest),
+        "build-examples" => examples::run_command(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

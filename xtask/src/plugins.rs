@@ -41,8 +41,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 
 /// Builds policies; gives the path of each component, `<target>/plugins/NAME.wasm`. A component that came out as it was is left alone.
 pub(crate) fn build(selection: Selection<'_>) -> Result<Vec<PathBuf>> {
-    let out = target_dir().join("plugins");
-    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let modules = compile(selection)?;
     ensure!(
         !modules.is_empty(),
@@ -50,7 +48,12 @@ pub(crate) fn build(selection: Selection<'_>) -> Result<Vec<PathBuf>> {
     );
     modules
         .iter()
-        .map(|module| componentize(module, &out))
+        .map(|module| {
+            let name = module.file_stem().unwrap_or_default().to_string_lossy();
+            let core =
+                fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+            componentize(&name.replace('_', "-"), &core)
+        })
         .collect()
 }
 
@@ -177,20 +180,8 @@ fn find_linker(sysroot: &Path) -> Option<PathBuf> {
         .map(|host| host.path().join("bin/rust-lld"))
         .find(|linker| linker.exists());
     own.or_else(|| shell::which("rust-lld"))
-        .or_else(newest_of_debian)
+        .or_else(|| shell::newest_of_debian("wasm-ld-"))
         .or_else(|| shell::which("wasm-ld"))
-}
-
-fn newest_of_debian() -> Option<PathBuf> {
-    let programs = fs::read_dir("/usr/bin").ok()?.flatten();
-    let version = |path: &Path| -> Option<u32> {
-        let name = path.file_name()?.to_str()?;
-        name.strip_prefix("wasm-ld-")?.parse().ok()
-    };
-    programs
-        .filter_map(|program| Some((version(&program.path())?, program.path())))
-        .max()
-        .map(|(_, path)| path)
 }
 
 fn toolchain() -> Result<Toolchain> {
@@ -232,23 +223,24 @@ fn compile(selection: Selection<'_>) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// Wraps one core module; its world stands in a custom section that the SDK's bindings put there.
-fn componentize(module: &Path, out: &Path) -> Result<PathBuf> {
-    let name = module
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .replace('_', "-");
-    let core = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+/// Wraps one core module; its world stands in a custom section that bindings put there. Gives the component's path, as [`place`] does.
+pub(crate) fn componentize(name: &str, core: &[u8]) -> Result<PathBuf> {
     let component = ComponentEncoder::default()
-        .module(&core)
+        .module(core)
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| anyhow::anyhow!("{name} is no component: {error:#}"))?;
+    place(name, &component)
+}
+
+/// Puts a component to the others, and says so.
+pub(crate) fn place(name: &str, component: &[u8]) -> Result<PathBuf> {
+    let out = target_dir().join("plugins");
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let path = out.join(format!("{name}.wasm"));
     let fate = if fs::read(&path).is_ok_and(|old| old == component) {
         "as it was"
     } else {
-        replace(&path, &component)?;
+        replace(&path, component)?;
         "built"
     };
     println!(

@@ -66,6 +66,19 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Debian's programs of several versions end with them: the newest of those that begin with `prefix`.
+pub(crate) fn newest_of_debian(prefix: &str) -> Option<PathBuf> {
+    let programs = std::fs::read_dir("/usr/bin").ok()?.flatten();
+    let version = |path: &Path| -> Option<u32> {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix(prefix)?.parse().ok()
+    };
+    programs
+        .filter_map(|program| Some((version(&program.path())?, program.path())))
+        .max()
+        .map(|(_, path)| path)
+}
+
 /// A command in the repository's root.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -32,7 +32,7 @@ fn bundle(what: &str, folder: &Path) -> Result<PathBuf> {
 }
 
 /// The packages of a folder, exactly as its lock file names them. Those that are there already are left alone.
-fn install(folder: &Path) -> Result<()> {
+pub(crate) fn install(folder: &Path) -> Result<()> {
     let wanted = fs::read_to_string(folder.join("package-lock.json"))?;
     let stamp = folder.join("node_modules/.installed-lock.json");
     if fs::read_to_string(&stamp).is_ok_and(|present| present == wanted) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::{
-    demo, deny, host,
+    demo, deny, examples, host,
     install::{self, Consent},
     pip,
     plugins::{self, Selection},
@@ -29,6 +29,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         install::RUSTFMT,
         install::CLIPPY,
         install::WASM,
+        install::CLANG,
     ];
     shell::only_flags(args, &["--yes", "-y"])?;
     install::ensure(&needs, Consent::of(args))?;
@@ -37,6 +38,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     table.step("JsSIP's page", || softphone::build_tests().map(drop));
     table.step("pjsua2", || pip::install("pjsua2", PJSUA2).map(drop));
     table.step("policies", || plugins::build(Selection::All).map(drop));
+    table.step("examples", || {
+        examples::build()?;
+        examples::test()
+    });
     host_checks(&mut table);
     guest_checks(&mut table);
     dependencies(&mut table);

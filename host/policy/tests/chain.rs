@@ -314,10 +314,10 @@ fn a_hook_that_the_configuration_has_no_use_for_is_not_called() {
 
 #[test]
 fn configure_knows_the_upstreams() {
-    // One, of three bytes: "pbx".
+    // Two, the first of three bytes: "pbx".
     let guest = Guest::new("a").request("(call $next)").configure(
         "(call $upstreams (i32.const 2048))
-        (if (i32.ne (i32.load (i32.const 2052)) (i32.const 1)) (then unreachable))
+        (if (i32.ne (i32.load (i32.const 2052)) (i32.const 2)) (then unreachable))
         (if (i32.ne (i32.load offset=4 (i32.load (i32.const 2048))) (i32.const 3)) (then unreachable))
         (call $decide (i32.const 0))",
     );

@@ -13,6 +13,13 @@ impl Fields {
     }
 }
 
+impl From<&[(&str, &str)]> for Fields {
+    fn from(fields: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        Self(fields.iter().map(owned).collect())
+    }
+}
+
 /// `name: value, name: value` of what came back.
 pub fn fields(finished: Finished) -> String {
     let fields = finished
@@ -93,8 +100,9 @@ impl Message for Fields {
         self.0.retain(|(other, _)| other != name);
         Ok(())
     }
-    fn set_request_uri(&mut self, _: &str) -> Result<(), EditError> {
-        Ok(())
+    /// Shows as a field.
+    fn set_request_uri(&mut self, uri: &str) -> Result<(), EditError> {
+        self.set_header("Request-URI", &[uri.into()])
     }
     fn set_from(&mut self, _: Option<&str>, _: &str) -> Result<(), EditError> {
         Ok(())

@@ -31,7 +31,10 @@ use hookswitch_policy::{
 pub use message::{Fields, fields};
 
 /// Nothing here takes longer, on however busy a machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What targets may name.
+const UPSTREAMS: [&str; 2] = ["pbx", "voicemail"];
 
 /// A folder of its own, gone with the test.
 pub struct Folder(pub PathBuf);
@@ -117,7 +120,7 @@ impl Host {
     }
 
     pub fn on(engine: Engine, folder: Folder, specs: Vec<PolicySpec>) -> Result<Self, StartError> {
-        let policies = Policies::start(&engine, specs, vec!["pbx".into()])?;
+        let policies = Policies::start(&engine, specs, UPSTREAMS.map(Into::into).into())?;
         let runner = Runner::new(engine.clone(), 0);
         Ok(Self {
             engine,
@@ -166,7 +169,7 @@ impl Host {
             },
             message,
             source: self.source.clone(),
-            names: Arc::new(OneUpstream),
+            names: Arc::new(TwoUpstreams),
             transaction: Arc::default(),
             call: Arc::default(),
         }
@@ -239,11 +242,11 @@ impl Source for Peer {
     }
 }
 
-struct OneUpstream;
+struct TwoUpstreams;
 
-impl Names for OneUpstream {
+impl Names for TwoUpstreams {
     fn has_upstream(&self, name: &str) -> bool {
-        name == "pbx"
+        UPSTREAMS.contains(&name)
     }
     fn is_local(&self, uri: &str) -> bool {
         uri.ends_with("@example.com")
