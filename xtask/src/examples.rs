@@ -1,5 +1,5 @@
 //! Builds the policies of `examples/policies/`, which are in other languages than Rust, into components, and runs their own tests. Their
-//! compilers: componentize-qjs from npm, componentize-py from PyPI, clang from Debian with wit-bindgen from crates.io.
+//! compilers: componentize-qjs from npm, componentize-py from PyPI, clang from Debian with wit-bindgen-c from crates.io.
 
 use std::{
     fs,
@@ -19,8 +19,6 @@ use crate::{
 
 /// The world of the contract that all of them are written for.
 const WORLD: &str = "rewriter";
-/// As the SDK's, so that both make the same of the contract.
-const WIT_BINDGEN: &str = "0.61.1";
 const COMPONENTIZE_PY: &str = "examples/policies/python/requirements.txt";
 
 /// `cargo xtask build-examples [--yes]`
@@ -132,33 +130,18 @@ fn c() -> Result<Vec<u8>> {
     Ok(fs::read(module)?)
 }
 
-/// `rewriter.h` and what belongs to it, from the contract.
-fn c_bindings(folder: &Path) -> Result<()> {
-    let mut generator = command(wit_bindgen()?);
+/// `rewriter.h` and what belongs to it, from the contract. Made by a program of its own: as a dependency of ours it would change the features
+/// that wasmtime's dependencies are compiled with.
+fn c_bindings(out: &Path) -> Result<()> {
+    let mut generator = cargo();
     generator
-        .args(["c", "wit", "--world", WORLD, "--out-dir"])
-        .arg(folder);
+        .args(["run", "--quiet", "--locked", "--manifest-path"])
+        .arg(folder("c").join("bindings/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target_dir().join("guests/bindings"))
+        .args(["--", "wit", WORLD])
+        .arg(out);
     run("bindings for C", &mut generator)
-}
-
-/// From crates.io, compiled once. It is no dependency of ours: it would change the features that wasmtime's dependencies are compiled with.
-fn wit_bindgen() -> Result<PathBuf> {
-    let folder = cache().join(format!("wit-bindgen-{WIT_BINDGEN}"));
-    let program = folder.join("bin/wit-bindgen");
-    if !program.exists() {
-        let built = folder.join("target");
-        let mut cargo = cargo();
-        cargo
-            .args(["install", "--quiet", "--debug", "--locked"])
-            .args(["--no-default-features", "--features", "c"])
-            .args(["--version", WIT_BINDGEN, "wit-bindgen-cli", "--root"])
-            .arg(&folder)
-            .arg("--target-dir")
-            .arg(&built);
-        run("wit-bindgen", &mut cargo)?;
-        fs::remove_dir_all(built)?;
-    }
-    Ok(program)
 }
 
 /// A clang that finds a linker, a C library and its own runtime for WebAssembly.
