@@ -182,12 +182,14 @@ impl Proxy {
         let PendingAck {
             mut message,
             dialog,
-            side: _,
+            side,
             number,
             place,
             gate,
         } = ack;
         let sealed = place.map(|place| {
+            believe::hide(&mut message, place.side);
+            believe::take_digests(&mut message, side, place.side);
             let sealed = self.seal_ack(&mut message, dialog, number, &place);
             sealed.map(|()| self.lane(&place, &message))
         });

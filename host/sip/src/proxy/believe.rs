@@ -29,25 +29,38 @@ pub(super) fn hide(message: &mut Message, to: Side) {
     }
 }
 
+/// Removes digest credentials of a request that goes from an upstream to somebody outside. What a caller behind the upstream answered
+/// is for the upstream; and if it is us who called, through an upstream that asks who we are and passes on what it should take out,
+/// the callee would read there what our password can be guessed from. What browsers say to upstreams stays: those ask them.
+pub(super) fn take_digests(request: &mut Message, from: Side, to: Side) {
+    if is_trusted(from) && !is_trusted(to) {
+        take_credentials(request, |credentials| has_scheme(credentials, b"Digest"));
+    }
+}
+
 /// Removes bearer tokens (RFC 8898). An ACK repeats the credentials of its INVITE (RFC 3261 §22.1), out of which policies took them
 /// that never see the ACK; nobody may challenge it.
 pub(super) fn take_tokens(ack: &mut Message, from: Side) {
     if is_trusted(from) {
         return;
     }
+    take_credentials(ack, |credentials| has_scheme(credentials, b"Bearer"));
+}
+
+fn take_credentials(message: &mut Message, is_taken: impl Fn(&[u8]) -> bool) {
     for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
-        if !ack.values(name).any(is_token) {
+        if !message.values(name).any(&is_taken) {
             continue;
         }
-        let others = ack.values(name).filter(|value| !is_token(value));
+        let others = message.values(name).filter(|value| !is_taken(value));
         let others: Vec<Vec<u8>> = others.map(|value| unfold(value).into_owned()).collect();
-        if ack.set_values(name, &others).is_err() {
-            ack.remove(name);
+        if message.set_values(name, &others).is_err() {
+            message.remove(name);
         }
     }
 }
 
-fn is_trusted(side: Side) -> bool {
+pub(super) fn is_trusted(side: Side) -> bool {
     match side {
         Side::Upstream(_) => true,
         Side::Web | Side::Stranger => false,
@@ -61,7 +74,7 @@ fn wants_id_hidden(message: &Message) -> bool {
         .any(|values| values.split(|byte| matches!(byte, b';' | b',')).any(is_id))
 }
 
-fn is_token(credentials: &[u8]) -> bool {
+fn has_scheme(credentials: &[u8], wanted: &[u8]) -> bool {
     let scheme = credentials.split(u8::is_ascii_whitespace).next();
-    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer"))
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(wanted))
 }

@@ -6,6 +6,9 @@
 //! Whoever is asked twice has the wrong password. The challenge stays here: a client can do nothing with our realm, and would ask its
 //! user for a password that nobody has. It gets 500, since the fault is ours and not the caller's (403 would say so, and a browser that
 //! is told 403 may forget a login that is right); `on-failure` may try another upstream.
+//!
+//! The challenge of a browser never reaches an upstream that has a login: it would come back from there as if the upstream had asked, and
+//! a callee could have our credentials computed for a nonce of its choice.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
@@ -13,6 +16,7 @@ use bytes::Bytes;
 
 use super::{
     Proxy,
+    believe::is_trusted,
     best::Failure,
     branch::{Branch, BranchPhase, Cancel, ClientMachine, Heard},
     credentials::{Asker, Login, Reading, Said},
@@ -23,7 +27,7 @@ use super::{
     via::ViaBranch,
 };
 use crate::{
-    flow::{Transport, UpstreamId},
+    flow::{Side, Transport, UpstreamId},
     message::{HeaderName, Message, MessageError, Method},
 };
 
@@ -77,6 +81,9 @@ impl Proxy {
         let Some(branch) = self.branches.get(&id) else {
             return Answered::No(response);
         };
+        if self.may_return(branch) {
+            return Answered::Failed(Failure::own(403, Cause::Refused, "the callee asks who calls"));
+        }
         let upstream = branch.candidate.place.upstream();
         let is_register = branch.request.method() == Some(Method::Register);
         let login = self.login(upstream).filter(|_| !is_register);
@@ -114,6 +121,19 @@ impl Proxy {
                 let detail = "the upstream asks for credentials of another kind";
                 Answered::Failed(refused(upstream, detail))
             }
+        }
+    }
+
+    /// Would a challenge of this branch go to an upstream for which we answer challenges, and maybe come back from there? The caller
+    /// gets 403 for it: whoever it called understood, refuses, and takes no credentials that it could give (RFC 3261 §21.4.4). 500
+    /// would be a fault of ours, after which upstreams try another way to the same callee.
+    fn may_return(&self, branch: &Branch) -> bool {
+        let caller = self.servers.get(&branch.tx).map(|tx| tx.flow.side);
+        match caller {
+            Some(Side::Upstream(upstream)) => {
+                !is_trusted(branch.candidate.place.side) && self.login(Some(upstream)).is_some()
+            }
+            Some(Side::Web | Side::Stranger) | None => false,
         }
     }
 

@@ -47,7 +47,9 @@ impl Proxy {
             return Err(Failure::own(480, Cause::Unreachable, "sips needs TLS"));
         }
         let mut request = (*branch.request).clone();
-        believe::hide(&mut request, branch.candidate.place.side);
+        let (here, there) = (tx.flow.side, branch.candidate.place.side);
+        believe::hide(&mut request, there);
+        believe::take_digests(&mut request, here, there);
         let record_route = self.record_route(tx, branch);
         let aliases = self.announce(&mut request, tx, &branch.candidate.place);
         let aliases = aliases.map_err(too_large)?;

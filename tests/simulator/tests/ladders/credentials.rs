@@ -366,3 +366,90 @@ fn who_registers_speaks_for_itself() {
         "#]],
     );
 }
+
+/// A callee behind the same upstream that asks with the upstream's realm would otherwise choose the nonce that our password is hashed with.
+#[test]
+fn nobody_but_an_upstream_has_our_credentials_computed() {
+    check_with(
+        known,
+        r#"show reason WWW-Authenticate Proxy-Authenticate ended
+         registered alice
+         policy request target registered sip:alice@example.com 0
+         pbx INVITE sip:alice@example.com
+         alice 401 + WWW-Authenticate: Digest realm="pbx", nonce="chosen"
+         pbx MESSAGE sip:alice@example.com
+         alice 407 + Proxy-Authenticate: Digest realm="pbx", nonce="chosen""#,
+        expect![[r#"
+            0ms pbx → proxy INVITE sip:alice@example.com
+            10ms proxy asks on-request INVITE
+            10ms proxy → alice INVITE sip:alice@alice.invalid;transport=ws
+            20ms alice → proxy 401 INVITE (Unauthorized) [WWW-Authenticate: Digest realm="pbx", nonce="chosen"]
+            30ms proxy → alice ACK sip:alice@alice.invalid;transport=ws
+            30ms proxy → pbx 403 INVITE (Forbidden)
+            30ms ended INVITE 403 Refused
+            40ms pbx → proxy ACK sip:alice@example.com
+            50ms pbx → proxy MESSAGE sip:alice@example.com
+            60ms proxy asks on-request MESSAGE
+            60ms proxy → alice MESSAGE sip:alice@alice.invalid;transport=ws
+            70ms alice → proxy 407 MESSAGE (Proxy Authentication Required) [Proxy-Authenticate: Digest realm="pbx", nonce="chosen"]
+            80ms proxy → pbx 403 MESSAGE (Forbidden)
+            80ms ended MESSAGE 403 Refused
+        "#]],
+    );
+}
+
+/// Without credentials of ours nobody answers in the caller's place.
+#[test]
+fn an_upstream_without_a_login_may_be_asked_by_a_callee() {
+    check_with(
+        |_| {},
+        r#"show WWW-Authenticate
+         registered alice
+         policy request target registered sip:alice@example.com 0
+         pbx MESSAGE sip:alice@example.com
+         alice 401 + WWW-Authenticate: Digest realm="alices", nonce="a""#,
+        expect![[r#"
+            0ms pbx → proxy MESSAGE sip:alice@example.com
+            10ms proxy asks on-request MESSAGE
+            10ms proxy → alice MESSAGE sip:alice@alice.invalid;transport=ws
+            20ms alice → proxy 401 MESSAGE [WWW-Authenticate: Digest realm="alices", nonce="a"]
+            30ms proxy → pbx 401 MESSAGE [WWW-Authenticate: Digest realm="alices", nonce="a"]
+        "#]],
+    );
+}
+
+/// An upstream that passes on our credentials tells them nobody outside; tokens and credentials of other schemes are none of ours.
+#[test]
+fn digests_of_an_upstream_do_not_reach_browsers() {
+    check_with(
+        known,
+        r#"show Authorization Proxy-Authorization
+         registered alice
+         policy request target registered sip:alice@example.com 0
+         pbx INVITE sip:alice@example.com + Authorization: Digest ours + Proxy-Authorization: digest ours
+         alice 200
+         pbx ACK
+         pbx BYE + Authorization: Digest ours
+         pbx MESSAGE sip:alice@example.com + Authorization: Other theirs
+         alice 200"#,
+        expect![[r#"
+            0ms pbx → proxy INVITE sip:alice@example.com [Authorization: Digest ours] [Proxy-Authorization: digest ours]
+            10ms proxy asks on-request INVITE
+            10ms proxy → alice INVITE sip:alice@alice.invalid;transport=ws
+            20ms alice → proxy 200 INVITE
+            30ms proxy → pbx 200 INVITE
+            40ms pbx → proxy ACK sip:alice@alice.invalid;transport=ws
+            50ms proxy → alice ACK sip:alice@alice.invalid;transport=ws
+            60ms pbx → proxy BYE sip:alice@alice.invalid;transport=ws [Authorization: Digest ours]
+            70ms proxy asks on-request BYE in dialog
+            70ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
+            80ms alice → proxy 200 BYE
+            90ms proxy → pbx 200 BYE
+            100ms pbx → proxy MESSAGE sip:alice@example.com [Authorization: Other theirs]
+            110ms proxy asks on-request MESSAGE
+            110ms proxy → alice MESSAGE sip:alice@alice.invalid;transport=ws [Authorization: Other theirs]
+            120ms alice → proxy 200 MESSAGE
+            130ms proxy → pbx 200 MESSAGE
+        "#]],
+    );
+}
