@@ -3,6 +3,7 @@
 
 use crate::{
     flow::Side,
+    header::NameAddr,
     message::{HeaderName, Message, Name, unfold},
 };
 
@@ -10,22 +11,29 @@ use crate::{
 const CLAIMS: [Name<'static>; 3] = [
     Name::Known(HeaderName::PAssertedIdentity),
     Name::Known(HeaderName::PPreferredIdentity),
-    Name::Other(b"Remote-Party-ID"),
+    REMOTE_PARTY_ID,
 ];
+
+/// draft-ietf-sip-privacy-04, which never became an RFC.
+const REMOTE_PARTY_ID: Name<'static> = Name::Other(b"Remote-Party-ID");
 
 /// Removes what is not believed of a message that comes from there.
 pub(super) fn disbelieve(message: &mut Message, from: Side) {
     if !is_trusted(from) {
-        for name in CLAIMS {
-            message.remove(name);
-        }
+        remove_claims(message);
     }
 }
 
-/// Removes the asserted identity of a message that goes there if its caller wants that hidden (RFC 3325 §7, §9.3).
+fn remove_claims(message: &mut Message) {
+    for name in CLAIMS {
+        message.remove(name);
+    }
+}
+
+/// Removes what a message that goes there says of its sender, if that wants to be hidden (RFC 3325 §7, §9.3).
 pub(super) fn hide(message: &mut Message, to: Side) {
     if !is_trusted(to) && wants_id_hidden(message) {
-        message.remove(HeaderName::PAssertedIdentity);
+        remove_claims(message);
     }
 }
 
@@ -69,9 +77,18 @@ pub(super) fn is_trusted(side: Side) -> bool {
 
 fn wants_id_hidden(message: &Message) -> bool {
     let is_id = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(b"id");
-    message
-        .values(HeaderName::Privacy)
-        .any(|values| values.split(|byte| matches!(byte, b';' | b',')).any(is_id))
+    let mut wishes = message.values(HeaderName::Privacy);
+    wishes.any(|values| values.split(|byte| matches!(byte, b';' | b',')).any(is_id))
+        || message.values(REMOTE_PARTY_ID).any(is_private_party)
+}
+
+/// Its `privacy` is `full`, `uri`, `name`, or whatever else is not `off`. What cannot be read is not told either.
+fn is_private_party(party: &[u8]) -> bool {
+    let is_private = |(name, value): (&str, Option<&str>)| {
+        name.eq_ignore_ascii_case("privacy")
+            && !value.is_some_and(|value| value.eq_ignore_ascii_case("off"))
+    };
+    NameAddr::split(party).map_or(true, |party| party.params.iter().any(is_private))
 }
 
 fn has_scheme(credentials: &[u8], wanted: &[u8]) -> bool {

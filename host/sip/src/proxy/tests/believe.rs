@@ -77,29 +77,40 @@ fn nobody_outside_is_believed_in_a_dialog_either() {
     );
     let bye = net.next_for(WEB);
     assert!(believed(&bye));
+    let digest = "Authorization: Digest ours\nPrivacy: id\n";
+    let back = format!("{REVERSE}{}{CLAIMS}{digest}", routes(&invite));
+    net.receive(
+        Peer::Pbx,
+        request(Peer::Pbx, "ACK", "sip:a@x.invalid", "z", &back, ""),
+    );
+    let ack = net.next_for(WEB);
+    assert!(!ack.contains(HeaderName::Authorization) && !believed(&ack));
     net.receive(WEB, response(&bye, 486, "a", CLAIMS, ""));
     assert!(!believed(&net.next_for(Peer::Pbx)));
     net.assert_empty();
 }
 
-/// RFC 3325 §7: `id` hides the identity from those outside, and from nobody inside.
+/// RFC 3325 §7: `id` hides the identity from those outside, and from nobody inside; so does the older field's own parameter.
 #[test]
 fn who_wants_to_be_hidden_is_hidden_outside() {
-    let asserted = "P-Asserted-Identity: <sip:+49@test>\n";
     for (privacy, is_told) in [
         ("", true),
         ("Privacy: none\n", true),
         ("Privacy: header;user\n", true),
         ("Privacy: id\n", false),
         ("Privacy: user; ID;critical\n", false),
+        ("remote-party-id: \"A\" <sip:+49@test>;privacy=off\n", true),
+        ("Remote-Party-ID: <sip:+49@test>;party=calling;Privacy=full\n", false),
+        ("Remote-Party-ID: <sip:+49@test>;privacy=uri\n", false),
+        ("Remote-Party-ID: <sip:+49@test>;privacy=off, <sip:+48@test>;privacy=name\n", false),
+        ("Remote-Party-ID: <sip:+49@test\n", false),
     ] {
         let mut net = net();
         net.register(WEB, "bob", "r", "<sip:bob@x.invalid;transport=ws>");
-        let fields = format!("{asserted}{privacy}");
+        let fields = format!("{CLAIMS}{privacy}");
         let call = request(Peer::Pbx, "MESSAGE", "sip:bob@test", "m", &fields, "");
         net.receive(Peer::Pbx, call);
-        let sent = net.next_for(WEB);
-        assert_eq!(sent.contains(HeaderName::PAssertedIdentity), is_told);
+        assert_eq!(believed(&net.next_for(WEB)), is_told, "{privacy}");
 
         net.receive(
             WEB,
@@ -107,7 +118,6 @@ fn who_wants_to_be_hidden_is_hidden_outside() {
         );
         let sent = net.next_for(Peer::Pbx);
         net.receive(Peer::Pbx, response(&sent, 200, "b", &fields, ""));
-        let answer = net.next_for(WEB);
-        assert_eq!(answer.contains(HeaderName::PAssertedIdentity), is_told);
+        assert_eq!(believed(&net.next_for(WEB)), is_told, "{privacy}");
     }
 }
