@@ -15,6 +15,9 @@ const SECRET_PARAMS: [&[u8]; 6] = [
     b"opaque",
 ];
 
+/// How a JSON object begins in base64: `{` with a quote and a letter, a blank, LF, CR, or a tab behind it.
+const OBJECTS: [&[u8]; 5] = [b"eyJ", b"eyA", b"ewo", b"ew0", b"ewk"];
+
 /// A message's bytes with the secrets of Authorization, Proxy-Authorization, the challenges to them and Authentication-Info, and tokens
 /// in any field, replaced by `***`, and the keys of SDP (`a=crypto`, `a=ice-pwd`) by as many asterisks. Bytes that are no message are taken line
 /// by line too.
@@ -57,7 +60,9 @@ fn redact_field(field: &[u8], out: &mut Vec<u8>) {
         // Of Bearer and of what we do not know, nothing but the scheme is told.
         Some(Authorization | ProxyAuthorization) => redact_after_scheme(field, colon + 1, out),
         // A token in a field of somebody's own.
-        Some(_) | None if is_token(value) => redact_after_scheme(field, colon + 1, out),
+        Some(_) | None if is_token(value.get(1..).unwrap_or_default()) => {
+            redact_after_scheme(field, colon + 1, out)
+        }
         Some(_) | None if name == b"a=crypto" || name == b"a=ice-pwd" => {
             mask(field, colon + 1, out)
         }
@@ -72,11 +77,23 @@ fn is_digest(value: &[u8]) -> bool {
     scheme.eq_ignore_ascii_case(b"Digest ")
 }
 
-/// `Bearer …`, or how every JSON Web Token begins: `{"` in base64 (RFC 7519 §3).
-fn is_token(value: &[u8]) -> bool {
-    let text = trim(value.get(1..).unwrap_or_default());
-    let scheme = text.get(..7).unwrap_or_default();
-    text.starts_with(b"eyJ") || scheme.eq_ignore_ascii_case(b"Bearer ")
+/// Of a field: `Bearer …`, or a JSON Web Token alone.
+pub(crate) fn is_token(value: &[u8]) -> bool {
+    let mut words = value
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default();
+    first.eq_ignore_ascii_case(b"Bearer") || is_web_token(first)
+}
+
+/// At least three parts in base64url, of which the first is a JSON object with something in it (RFC 7515 §7.1, RFC 7516 §7.1).
+fn is_web_token(word: &[u8]) -> bool {
+    let is_separator = |byte: &u8| matches!(byte, b';' | b',');
+    let word = word.split(is_separator).next().unwrap_or_default();
+    let is_base64url =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_object = OBJECTS.iter().any(|start| word.starts_with(start));
+    is_object && word.iter().all(is_base64url) && memchr::memchr_iter(b'.', word).count() >= 2
 }
 
 fn redact_after_scheme(field: &[u8], value: usize, out: &mut Vec<u8>) {
@@ -166,7 +183,8 @@ mod tests {
         check(
             "REGISTER sip:h SIP/2.0\nauthorization : Digest username=\"a\", NONCE = \"n,1\",\n response=\"0123\", uri=\"sip:h;x=y\", cnonce=abc\n\
              Proxy-Authorization: Bearer eyJ.eyJ.sig\nAuthorization: Bearer\n  folded\nProxy-Authenticate: Digest realm=\"r\", nonce=\"n\"\n\
-             X: nonce=1\nX-Token: eyJ.eyJ.sig\nX-Auth:bearer abc\n\na=ice-pwd:secret\na=crypto:1 AES inline:key\nm=audio",
+             X: nonce=1\nX-Token: eyJ.eyJ.sig\nX-Auth:bearer abc\n\
+             X-Wide: ewogICJh.ewogICJi.sig\nX-Blank:\n eyAi.eyAi.;x=y\nX-Name: eyJh.example\nX-Host: eyes.example.org\n\na=ice-pwd:secret\na=crypto:1 AES inline:key\nm=audio",
             expect![[r#"
                 REGISTER sip:h SIP/2.0
                 authorization : Digest username="a", NONCE =***,
@@ -177,6 +195,10 @@ mod tests {
                 X: nonce=1
                 X-Token: ***
                 X-Auth: bearer ***
+                X-Wide: ***
+                X-Blank: ***
+                X-Name: eyJh.example
+                X-Host: eyes.example.org
 
                 a=ice-pwd:******
                 a=crypto:****************

@@ -5,6 +5,7 @@ use crate::{
     flow::Side,
     header::NameAddr,
     message::{HeaderName, Message, Name, unfold},
+    redact,
 };
 
 /// What only the trust domain may say (RFC 3325 §5), what a client would like it to say, and what PBXs read that are older than both.
@@ -42,17 +43,24 @@ pub(super) fn hide(message: &mut Message, to: Side) {
 /// the callee would read there what our password can be guessed from. What browsers say to upstreams stays: those ask them.
 pub(super) fn take_digests(request: &mut Message, from: Side, to: Side) {
     if is_trusted(from) && !is_trusted(to) {
-        take_credentials(request, |credentials| has_scheme(credentials, b"Digest"));
+        take_credentials(request, is_digest);
     }
 }
 
-/// Removes bearer tokens (RFC 8898). An ACK repeats the credentials of its INVITE (RFC 3261 §22.1), out of which policies took them
-/// that never see the ACK; nobody may challenge it.
+/// Removes bearer tokens (RFC 8898), also of fields that are somebody's own. An ACK repeats the credentials of its INVITE (RFC 3261
+/// §22.1), out of which policies took them that never see the ACK; nobody may challenge it.
 pub(super) fn take_tokens(ack: &mut Message, from: Side) {
     if is_trusted(from) {
         return;
     }
-    take_credentials(ack, |credentials| has_scheme(credentials, b"Bearer"));
+    take_credentials(ack, redact::is_token);
+    // Not of those that SIP knows: a Call-ID may look like anything.
+    let own = ack.headers().filter(|field| field.known.is_none());
+    let tokens = own.filter(|field| redact::is_token(field.value));
+    let tokens: Vec<Vec<u8>> = tokens.map(|field| field.name.to_vec()).collect();
+    for name in tokens {
+        ack.remove(Name::Other(&name));
+    }
 }
 
 fn take_credentials(message: &mut Message, is_taken: impl Fn(&[u8]) -> bool) {
@@ -91,7 +99,7 @@ fn is_private_party(party: &[u8]) -> bool {
     NameAddr::split(party).map_or(true, |party| party.params.iter().any(is_private))
 }
 
-fn has_scheme(credentials: &[u8], wanted: &[u8]) -> bool {
+fn is_digest(credentials: &[u8]) -> bool {
     let scheme = credentials.split(u8::is_ascii_whitespace).next();
-    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(wanted))
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Digest"))
 }

@@ -82,7 +82,11 @@ impl Proxy {
             return Answered::No(response);
         };
         if self.may_return(branch) {
-            return Answered::Failed(Failure::own(403, Cause::Refused, "the callee asks who calls"));
+            return Answered::Failed(Failure::own(
+                403,
+                Cause::Refused,
+                "the callee asks who calls",
+            ));
         }
         let upstream = branch.candidate.place.upstream();
         let is_register = branch.request.method() == Some(Method::Register);

@@ -54,7 +54,8 @@ fn nobody_outside_is_believed_in_a_dialog_either() {
     net.receive(Peer::Pbx, response(&invite, 200, "b", "", ""));
     let there = format!("{DIALOG}{}{CLAIMS}", routes(&net.next_for(WEB)));
     let own = "Authorization: Digest username=\"a\"\n";
-    let tokens = "Authorization: Bearer a.b.c\nProxy-Authorization: bearer\n d.e.f\n";
+    let tokens = "Authorization: Bearer a.b.c\nProxy-Authorization: bearer\n d.e.f\n\
+        X-Token: eyJh.eyJi.c\nX-Login: Bearer opaque\nX-Wide:ewogICJh.ewogICJi.c\nX-Other: a.b.c\n";
     let fields = format!("{there}{own}{tokens}");
     net.receive(WEB, request(WEB, "ACK", "sip:100@h", "k", &fields, ""));
     let ack = net.next_for(Peer::Pbx);
@@ -65,6 +66,8 @@ fn nobody_outside_is_believed_in_a_dialog_either() {
     );
     assert_eq!(ack.count(HeaderName::Authorization), 1);
     assert!(!ack.contains(HeaderName::ProxyAuthorization));
+    let left = ["X-Token", "X-Login", "X-Wide", "X-Other"].map(|name| ack.contains(name));
+    assert_eq!(left, [false, false, false, true]);
     net.receive(WEB, request(WEB, "INFO", "sip:100@h", "n", &there, ""));
     let info = net.next_for(Peer::Pbx);
     assert!(!believed(&info));
@@ -100,9 +103,15 @@ fn who_wants_to_be_hidden_is_hidden_outside() {
         ("Privacy: id\n", false),
         ("Privacy: user; ID;critical\n", false),
         ("remote-party-id: \"A\" <sip:+49@test>;privacy=off\n", true),
-        ("Remote-Party-ID: <sip:+49@test>;party=calling;Privacy=full\n", false),
+        (
+            "Remote-Party-ID: <sip:+49@test>;party=calling;Privacy=full\n",
+            false,
+        ),
         ("Remote-Party-ID: <sip:+49@test>;privacy=uri\n", false),
-        ("Remote-Party-ID: <sip:+49@test>;privacy=off, <sip:+48@test>;privacy=name\n", false),
+        (
+            "Remote-Party-ID: <sip:+49@test>;privacy=off, <sip:+48@test>;privacy=name\n",
+            false,
+        ),
         ("Remote-Party-ID: <sip:+49@test\n", false),
     ] {
         let mut net = net();
