@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hookswitch_sip::proxy::credentials::{Choice, Credentials, Freshness, Login, Subject};
 
-/// Answers challenges of the realm `pbx`, as `Digest NONCE COUNT METHOD URI`.
+/// Answers challenges of realms that begin with `pbx`, as `Digest NONCE COUNT METHOD URI`.
 #[must_use]
 pub fn login() -> Login {
     Login(Arc::new(Readable))
@@ -19,7 +19,7 @@ impl Credentials for Readable {
             .iter()
             .filter(|value| value.starts_with("Digest "))
             .collect();
-        let Some(challenge) = digests.iter().find(|value| value.contains("realm=\"pbx\"")) else {
+        let Some(challenge) = digests.iter().find(|value| value.contains("realm=\"pbx")) else {
             return match digests.is_empty() {
                 true => Choice::Unknown,
                 false => Choice::Foreign,

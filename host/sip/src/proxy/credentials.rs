@@ -5,10 +5,13 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::message::{HeaderName, Message, MessageError, unfold};
+use crate::message::{HeaderName, Message, MessageError, text::find_outside, unfold};
 
 /// Challenges that one request is sent anew for: one of a proxy, one of the server behind it, and a nonce that was over.
 const CHALLENGES_MAX: u8 = 3;
+
+/// Challenges of one hop that are answered ahead of time.
+const KNOWN_MAX: usize = 4;
 
 /// Credentials of ours.
 pub trait Credentials: fmt::Debug + Send + Sync {
@@ -96,7 +99,8 @@ impl Asker {
     }
 }
 
-/// Challenges of one hop, for this request and for those after it: at most one of each asker.
+/// Challenges of one hop, for this request and for those after it: at most one of each asker and realm, since several proxies in a row
+/// may ask (RFC 3261 §22.3).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Challenges(Vec<Known>);
 
@@ -113,8 +117,8 @@ struct Known {
 pub(super) struct Said {
     /// Whose fields it has, the topmost last.
     signed_for: Vec<Asker>,
-    /// Whose challenge to this very request was answered.
-    answered: Vec<Asker>,
+    /// Whose challenge to this very request was answered, and of which realm.
+    answered: Vec<(Asker, String)>,
     /// Those answered so far.
     challenges: u8,
 }
@@ -150,7 +154,7 @@ impl Said {
                 Choice::Answer {
                     challenge,
                     freshness,
-                } if self.may_answer(asker, freshness) => {
+                } if self.may_answer(asker, &challenge, freshness) => {
                     answers.push((asker, challenge));
                 }
                 Choice::Answer { .. } => return Reading::Refused,
@@ -164,9 +168,12 @@ impl Said {
         }
     }
 
-    fn may_answer(&self, asker: Asker, freshness: Freshness) -> bool {
+    fn may_answer(&self, asker: Asker, challenge: &str, freshness: Freshness) -> bool {
+        let is_same = |(known, realm): &(Asker, String)| {
+            *known == asker && realm.as_str() == realm_of(challenge)
+        };
         let is_new = match freshness {
-            Freshness::First => !self.answered.contains(&asker),
+            Freshness::First => !self.answered.iter().any(is_same),
             Freshness::Stale => true,
         };
         is_new && self.challenges < CHALLENGES_MAX
@@ -179,8 +186,9 @@ impl Said {
             ..self.clone()
         };
         next.challenges += 1;
-        next.answered
-            .extend(answers.iter().map(|(asker, _)| *asker));
+        let answered = answers.iter();
+        let answered = answered.map(|(asker, value)| (*asker, realm_of(value).to_owned()));
+        next.answered.extend(answered);
         next
     }
 
@@ -221,15 +229,73 @@ impl Said {
 }
 
 impl Challenges {
-    /// The latest challenge of an asker is the one that counts.
+    /// The latest challenge of an asker and realm is the one that counts.
     pub(super) fn learn(&mut self, answers: &[(Asker, String)]) {
         for (asker, value) in answers {
-            self.0.retain(|known| known.asker != *asker);
+            let realm = realm_of(value);
+            let is_same = |known: &Known| known.asker == *asker && realm_of(&known.value) == realm;
+            self.0.retain(|known| !is_same(known));
+            if self.0.len() == KNOWN_MAX {
+                self.0.remove(0);
+            }
             self.0.push(Known {
                 asker: *asker,
                 value: value.clone(),
                 count: 0,
             });
         }
+    }
+}
+
+/// As it is written in a challenge; empty if it has none (RFC 7616 §3.3).
+fn realm_of(challenge: &str) -> &str {
+    let (_, mut rest) = challenge.split_once(' ').unwrap_or_default();
+    loop {
+        let end = find_outside(rest.as_bytes(), b',').unwrap_or(rest.len());
+        let (param, after) = rest.split_at(end);
+        let (name, value) = param.split_once('=').unwrap_or_default();
+        if name.trim().eq_ignore_ascii_case("realm") {
+            return value.trim();
+        }
+        match after.strip_prefix(',') {
+            Some(after) => rest = after,
+            None => return "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_realm_is_found_among_the_parameters() {
+        for (challenge, realm) in [
+            (r#"Digest realm="a", nonce="n""#, r#""a""#),
+            (
+                r#"Digest nonce="n, realm=x",Realm = "b, c" , qop="auth""#,
+                r#""b, c""#,
+            ),
+            (r#"Digest nonce="n""#, ""),
+            (r#"Digest nonce="n, realm="x""#, ""),
+            ("Digest", ""),
+        ] {
+            assert_eq!(realm_of(challenge), realm, "{challenge}");
+        }
+    }
+
+    #[test]
+    fn no_more_challenges_are_known_than_are_answered_at_once() {
+        let mut challenges = Challenges::default();
+        for number in 0..9 {
+            for asker in Asker::ALL {
+                challenges.learn(&[(asker, format!("Digest realm=\"{number}\""))]);
+            }
+        }
+        assert_eq!(challenges.0.len(), KNOWN_MAX);
+        assert_eq!(
+            challenges.0.last().map(|known| known.asker),
+            Some(Asker::Proxy)
+        );
     }
 }

@@ -91,6 +91,43 @@ fn each_of_two_askers_gets_its_own_answer() {
     );
 }
 
+/// RFC 3261 §22.3: each proxy on the way may ask, and takes out what is for its own realm.
+#[test]
+fn each_of_two_proxies_gets_its_own_answer() {
+    check_with(
+        known,
+        r#"show Proxy-Authorization
+         registered alice
+         alice MESSAGE 100
+         pbx 407 + Proxy-Authenticate: Digest realm="pbx", nonce="near"
+         pbx 407 + Proxy-Authenticate: Digest realm="pbx-far", nonce="far"
+         pbx 200
+         alice MESSAGE 100
+         pbx 407 + Proxy-Authenticate: Digest realm="pbx", nonce="new"
+         pbx 407 + Proxy-Authenticate: Digest realm="pbx", nonce="newer""#,
+        expect![[r#"
+            0ms alice → proxy MESSAGE sip:100@example.com
+            10ms proxy → pbx MESSAGE sip:100@example.com
+            20ms pbx → proxy 407 MESSAGE
+            30ms proxy is challenged: answered
+            30ms proxy → pbx MESSAGE sip:100@example.com [Proxy-Authorization: Digest near 1 MESSAGE sip:100@example.com]
+            40ms pbx → proxy 407 MESSAGE
+            50ms proxy is challenged: answered
+            50ms proxy → pbx MESSAGE sip:100@example.com [Proxy-Authorization: Digest far 1 MESSAGE sip:100@example.com, Digest near 2 MESSAGE sip:100@example.com]
+            60ms pbx → proxy 200 MESSAGE
+            70ms proxy → alice 200 MESSAGE
+            80ms alice → proxy MESSAGE sip:100@example.com
+            90ms proxy → pbx MESSAGE sip:100@example.com [Proxy-Authorization: Digest far 2 MESSAGE sip:100@example.com, Digest near 3 MESSAGE sip:100@example.com]
+            100ms pbx → proxy 407 MESSAGE
+            110ms proxy is challenged: answered
+            110ms proxy → pbx MESSAGE sip:100@example.com [Proxy-Authorization: Digest new 1 MESSAGE sip:100@example.com, Digest far 3 MESSAGE sip:100@example.com]
+            120ms pbx → proxy 407 MESSAGE
+            130ms proxy is challenged: refused
+            130ms proxy → alice 500 MESSAGE
+        "#]],
+    );
+}
+
 #[test]
 fn a_wrong_password_is_no_business_of_the_browsers() {
     check_with(
