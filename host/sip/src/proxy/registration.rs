@@ -103,7 +103,6 @@ impl Proxy {
         let Some(trunk) = self.trunks.get_mut(at) else {
             return;
         };
-        trunk.failures = 0;
         let granted = trunk
             .granted(&transaction.request, response)
             .min(EXPIRES_MAX);
@@ -116,6 +115,7 @@ impl Proxy {
                 self.round_failed(at, "it grants no time".to_owned(), None);
             }
             Aim::Registered => {
+                trunk.failures = 0;
                 trunk.binding = Some(transaction.place.to);
                 let until = now + granted;
                 self.tell_of_trunk(at, TrunkState::Registered { until });

@@ -122,6 +122,46 @@ fn a_trunk_that_is_refused_waits_longer_each_time() {
     );
 }
 
+/// A 200 without a binding (RFC 3261 §10.3) is no success.
+#[test]
+fn a_registrar_that_grants_no_time_is_asked_less_and_less() {
+    check_with(
+        trunk,
+        r#"begin
+         pbx 200 + Expires: 0
+         advance 31s
+         pbx 200 + Expires: 0
+         advance 61s
+         pbx 200 + Expires: 0
+         advance 121s
+         pbx 200"#,
+        expect![[r#"
+            0ms trunk 0 begins
+            0ms proxy → pbx REGISTER sip:pbx.example
+            10ms pbx → proxy 200 REGISTER
+            20ms trunk 0 failed: it grants no time; again in 26s
+            26358ms proxy → pbx REGISTER sip:pbx.example
+            26858ms proxy → pbx REGISTER sip:pbx.example
+            27858ms proxy → pbx REGISTER sip:pbx.example
+            29858ms proxy → pbx REGISTER sip:pbx.example
+            31020ms pbx → proxy 200 REGISTER
+            31030ms trunk 0 failed: it grants no time; again in 58s
+            89522ms proxy → pbx REGISTER sip:pbx.example
+            90022ms proxy → pbx REGISTER sip:pbx.example
+            91022ms proxy → pbx REGISTER sip:pbx.example
+            92030ms pbx → proxy 200 REGISTER
+            92040ms trunk 0 failed: it grants no time; again in 110s
+            202354ms proxy → pbx REGISTER sip:pbx.example
+            202854ms proxy → pbx REGISTER sip:pbx.example
+            203854ms proxy → pbx REGISTER sip:pbx.example
+            205854ms proxy → pbx REGISTER sip:pbx.example
+            209854ms proxy → pbx REGISTER sip:pbx.example
+            213040ms pbx → proxy 200 REGISTER
+            213050ms trunk 0 stands for 3600s
+        "#]],
+    );
+}
+
 #[test]
 fn the_other_member_is_tried_if_one_is_silent() {
     check_with(
