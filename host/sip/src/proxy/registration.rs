@@ -27,7 +27,7 @@ impl Proxy {
         }
     }
 
-    /// Nobody waits for what is on its way.
+    /// Nobody waits for what is on its way; but it may have arrived, so that a first registration is taken back, too.
     pub(super) fn unregister_trunks(&mut self) {
         for at in 0..self.trunks.len() {
             let Some(trunk) = self.trunks.get_mut(at) else {
@@ -35,10 +35,10 @@ impl Proxy {
             };
             trunk.aim = Aim::Removed;
             trunk.due += 1;
-            trunk.transaction = None;
-            match trunk.binding {
-                Some(_) => self.begin_round(at),
-                None => self.tell_of_trunk(at, TrunkState::Removed),
+            let asked = trunk.transaction.take().is_some();
+            match asked || trunk.binding.is_some() {
+                true => self.begin_round(at),
+                false => self.tell_of_trunk(at, TrunkState::Removed),
             }
         }
     }

@@ -277,14 +277,37 @@ fn a_drain_takes_the_registration_back() {
 fn a_drain_does_not_wait_for_a_registration_that_never_was() {
     check_with(
         trunk,
-        r#"lose proxy pbx 99
-         begin
+        r#"begin
+         pbx 403
          drain
          advance 100s"#,
         expect![[r#"
             0ms trunk 0 begins
-            0ms proxy → pbx REGISTER sip:pbx.example (lost)
-            0ms trunk 0 is taken back
+            0ms proxy → pbx REGISTER sip:pbx.example
+            10ms pbx → proxy 403 REGISTER
+            20ms trunk 0 failed: it answers 403 Because; again in 26s
+            20ms trunk 0 is taken back
+        "#]],
+    );
+}
+
+/// Whether it arrived is not known before its answer.
+#[test]
+fn a_drain_takes_back_a_first_registration_that_is_on_its_way() {
+    check_with(
+        trunk,
+        r#"show Expires
+         lose proxy pbx 1
+         begin
+         drain
+         pbx 200
+         advance 100s"#,
+        expect![[r#"
+            0ms trunk 0 begins
+            0ms proxy → pbx REGISTER sip:pbx.example [Expires: 3600] (lost)
+            0ms proxy → pbx REGISTER sip:pbx.example [Expires: 0]
+            10ms pbx → proxy 200 REGISTER
+            20ms trunk 0 is taken back
         "#]],
     );
 }
