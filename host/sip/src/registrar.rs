@@ -17,7 +17,7 @@ use crate::{
 
 mod sessions;
 
-pub use sessions::flow_of_session;
+pub use sessions::{flow_of_session, is_of_session};
 
 /// An address of record in canonical form (RFC 3261 §10.3 step 5): scheme, user and domain, without port and parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -325,3 +325,28 @@ fn nobody_stands_in_for_one_of_several() {
     assert_eq!(reached(&bindings, 1, now), None);
     assert_eq!(reached(&bindings, 2, now), None);
 }
+
+/// Of one user, too.
+#[test]
+fn of_two_clients_on_one_connection_each_keeps_its_dialogs() {
+    let (mut bindings, now) = (Vec::new(), Instant::now());
+    let both = vec![contact("sip:1@h", 60), contact("sip:2@h", 60)];
+    apply(&mut bindings, &register("c", 1, both), now).unwrap();
+    flow_closed(&mut bindings, flow(1).id);
+    let of_second = contact("sip:2@h", 60).session;
+    let reached = |bindings: &[Binding]| flow_of_session(bindings, of_second, flow(1).id, now);
+    apply(
+        &mut bindings,
+        &register("c", 2, vec![contact("sip:1@h", 60)]),
+        now,
+    )
+    .unwrap();
+    assert_eq!(reached(&bindings), None);
+    apply(
+        &mut bindings,
+        &register("c", 3, vec![contact("sip:2@h", 60)]),
+        now,
+    )
+    .unwrap();
+    assert_eq!(reached(&bindings), Some(flow(3)));
+}

@@ -249,9 +249,21 @@ impl Node {
             .find(|flow| flow.id == hint)
             .or_else(|| named().next_back());
         named.cloned().or_else(|| {
-            let mut of_users = self.bindings.values();
-            of_users.find_map(|of_user| registrar::flow_of_session(of_user, key, hint, now))
+            let mut users = self.users_of(key);
+            if users.is_empty() {
+                let by_connection = hint.session().map(|serial| self.users_of(serial));
+                users = by_connection.filter(|users| users.len() == 1)?;
+            }
+            let mut users = users.into_iter();
+            users.find_map(|bindings| registrar::flow_of_session(bindings, key, hint, now))
         })
+    }
+
+    fn users_of(&self, session: SessionKey) -> Vec<&Vec<Binding>> {
+        let users = self.bindings.values();
+        users
+            .filter(|bindings| registrar::is_of_session(bindings, session))
+            .collect()
     }
 
     fn start_workers(&mut self, rng: &mut Rng) {

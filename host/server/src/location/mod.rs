@@ -214,12 +214,22 @@ impl Locations {
         if let Some(flow) = at.map(|at| named.swap_remove(at)).or_else(|| named.pop()) {
             return Some(flow);
         }
-        let keys = hint.session().into_iter().chain([key]);
-        let mut aors = keys.flat_map(|key| self.sessions.get(&key));
-        aors.find_map(|aor| {
+        self.users_of(key, hint).into_iter().find_map(|aor| {
             let shard = lock(self.shard(&aor));
             registrar::flow_of_session(shard.get(&aor)?, key, hint, now)
         })
+    }
+
+    /// Whose clients a session may be of. Its own key has the first word, also while its client is away: the connection `hint` may have
+    /// carried others, as that of an SBC does, who meanwhile come by connections of their own and must not get its requests. So where
+    /// the key says nothing, as that of a caller who hides, the connection counts if it can mean nobody but one.
+    fn users_of(&self, key: SessionKey, hint: FlowId) -> Vec<Aor> {
+        let users = self.sessions.get(&key);
+        if !users.is_empty() {
+            return users;
+        }
+        let users = hint.session().map(|serial| self.sessions.get(&serial));
+        users.filter(|users| users.len() == 1).unwrap_or_default()
     }
 
     fn binding(&self, key: ClientKey, now: Instant) -> Option<Binding> {

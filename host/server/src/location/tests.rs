@@ -123,6 +123,27 @@ fn a_session_is_found_again_after_a_reconnect() {
     assert_eq!(session(&locations, now), Some(flow(2).id));
 }
 
+/// An SBC registers both over one connection; later each has its own.
+#[test]
+fn of_several_who_shared_a_connection_each_keeps_its_dialogs() {
+    let (locations, now) = (Locations::new(10), Instant::now());
+    let key = |client: u64| SessionKey(1_000_000 + client);
+    let reached = |key| locations.session(key, flow(1).id, now).map(|flow| flow.id);
+    register_as(&locations, "alice", ClientKey(7), 1, 1, 60, now);
+    register_as(&locations, "bob", ClientKey(8), 1, 1, 60, now);
+    locations.closed(&flow(1));
+    register_as(&locations, "alice", ClientKey(7), 2, 2, 60, now);
+    // He is away: she is not who is meant.
+    assert_eq!(reached(key(8)), None);
+    register_as(&locations, "bob", ClientKey(8), 2, 3, 60, now);
+    assert_eq!(reached(key(7)), Some(flow(2).id));
+    assert_eq!(reached(key(8)), Some(flow(3).id));
+    // A caller who hides is one of them: nobody can say which.
+    assert_eq!(reached(key(9)), None);
+    register_as(&locations, "bob", ClientKey(8), 3, 3, 0, now);
+    assert_eq!(reached(key(9)), Some(flow(2).id));
+}
+
 #[test]
 fn what_was_over_before_a_restart_is_forgotten_by_memory_and_disk() {
     let folder = std::env::temp_dir().join(format!("hookswitch-over-{}", std::process::id()));

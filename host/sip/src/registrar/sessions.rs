@@ -12,8 +12,9 @@ use crate::flow::{Flow, FlowId, SessionKey};
 /// Sessions of one client from which dialogs are followed; each reconnect is one more.
 const SESSIONS_MAX: usize = 24;
 
-/// The flow by which a dialog reaches its client now: `hint`, on which it began, if that is up, else that of the client which it or
-/// `session` leads to, by another flow of the same instance if need be (RFC 5626 §7).
+/// The flow by which a dialog reaches its client now: that of the client which `session` leads to, or, where nobody has that, the
+/// connection `hint`, on which it began; by another flow of the same instance if need be (RFC 5626 §7). One connection may have carried
+/// several clients, of which each has its own session.
 #[must_use]
 pub fn flow_of_session(
     bindings: &[Binding],
@@ -22,8 +23,9 @@ pub fn flow_of_session(
     now: Instant,
 ) -> Option<Arc<Flow>> {
     let current = || bindings.iter().filter(|binding| binding.expires_at > now);
-    let is_it = |each: &SessionKey| *each == session || Some(*each) == hint.session();
-    let of_session = || current().filter(|binding| binding.sessions.iter().any(is_it));
+    let has = |key: &SessionKey| current().any(|binding| binding.sessions.contains(key));
+    let key = Some(session).filter(has).or(hint.session())?;
+    let of_session = || current().filter(|binding| binding.sessions.contains(&key));
     let flows = || of_session().filter_map(|binding| binding.flow.as_ref());
     let is_sibling = |binding: &&Binding| {
         let instance = binding.instance.as_ref();
@@ -34,6 +36,13 @@ pub fn flow_of_session(
         .find(|flow| flow.id == hint)
         .or_else(|| flows().next());
     found.or_else(sibling).cloned()
+}
+
+/// Does a session lead to one of these?
+#[must_use]
+pub fn is_of_session(bindings: &[Binding], session: SessionKey) -> bool {
+    let is_it = |binding: &Binding| binding.sessions.contains(&session);
+    bindings.iter().any(is_it)
 }
 
 /// The sessions of the binding at `at`, or of a new one: `session`, once it is reached on `flow`.
