@@ -20,7 +20,7 @@ use crate::{
 
 /// A token; those with many groups in them have some 4 KB.
 const TOKEN_BYTES_MAX: usize = 8_192;
-/// Keys that are tried on a token that names none.
+/// Keys that are tried on one token.
 const KEYS_TRIED_MAX: usize = 4;
 
 /// What an operator says of an issuer.
@@ -133,8 +133,8 @@ impl Issuer {
         validation.set_required_spec_claims(&["iss", "aud"]);
         // The library has a clock of its own.
         validation.validate_exp = false;
-        let keys = keys.signing(header.kid.as_deref(), algorithm);
-        for key in keys.take(KEYS_TRIED_MAX) {
+        let id = header.kid.as_deref();
+        for key in keys.signing(id, algorithm).take(KEYS_TRIED_MAX) {
             match decode::<Value>(token, &key.key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error) => match error.kind() {
@@ -143,8 +143,10 @@ impl Issuer {
                 },
             }
         }
-        // The issuer may have newer ones.
-        self.wants_keys.store(true, Relaxed);
+        // The issuer may have newer ones; a key that is here is not another tomorrow.
+        if !id.is_some_and(|id| keys.has(id)) {
+            self.wants_keys.store(true, Relaxed);
+        }
         Err(wrong("signed with none of the issuer's keys"))
     }
 

@@ -134,16 +134,22 @@ impl Keys {
         self.0.len()
     }
 
-    /// The key of this name, or all if a token names none; never one that is for another algorithm.
+    /// All that are for this algorithm if a token names none; else the one of this name, and after it those that have no name of their
+    /// own (RFC 7517 §4.5 leaves it out at will).
     pub(crate) fn signing(
         &self,
         id: Option<&str>,
         algorithm: TokenAlgorithm,
     ) -> impl Iterator<Item = &Key> {
-        self.0
-            .iter()
-            .filter(move |key| key.algorithm == algorithm)
-            .filter(move |key| id.is_none() || key.id.as_deref() == id)
+        let fitting = move || self.0.iter().filter(move |key| key.algorithm == algorithm);
+        let named = fitting().filter(move |key| id.is_none() || key.id.as_deref() == id);
+        let nameless = fitting().filter(move |key| id.is_some() && key.id.is_none());
+        named.chain(nameless)
+    }
+
+    /// Is one of this name here?
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.0.iter().any(|key| key.id.as_deref() == Some(id))
     }
 }
 

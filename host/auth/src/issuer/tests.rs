@@ -261,6 +261,49 @@ fn an_unknown_key_is_asked_for() {
 }
 
 #[test]
+fn a_bad_signature_of_a_known_key_asks_for_nothing() {
+    let issuer = with_keys();
+    let check = |kid: Option<&str>| {
+        let mut token = signer().sign(kid, &claims());
+        let (body, _) = token.rsplit_once('.').unwrap();
+        token = format!("{body}.{}", BASE64_URL_SAFE_NO_PAD.encode([1; 64]));
+        assert_eq!(said(judge(&issuer, &token)), BY_NOBODY);
+        issuer.takes_wish_for_keys()
+    };
+    assert!(!check(Some("ec")));
+    assert!(check(Some("next")));
+    assert!(check(None));
+}
+
+#[test]
+fn a_key_without_a_name_verifies_tokens_of_every_name() {
+    let nameless = |signer: &Signer| {
+        let mut jwk = signer.jwk();
+        jwk.as_object_mut().unwrap().remove("kid");
+        jwk
+    };
+    let other = Signer {
+        private: EncodingKey::from_ec_der(
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .unwrap()
+                .as_ref(),
+        ),
+        ..*signer()
+    };
+    let issuer = issuer(&PUBLIC);
+    // The nameless ones first in the set, and as many as are tried: the named one is still tried before them.
+    let mut jwks = vec![nameless(&other); KEYS_TRIED_MAX];
+    jwks.push(signer().jwk());
+    issuer.set_keys(Keys::parse(&set(&jwks), &PUBLIC).unwrap());
+    for signer in [&other, signer()] {
+        let token = signer.sign(Some("ec"), &claims());
+        assert_eq!(said(judge(&issuer, &token)), "verified alice");
+    }
+    let token = other.sign(Some("unheard"), &claims());
+    assert_eq!(said(judge(&issuer, &token)), "verified alice");
+}
+
+#[test]
 fn without_keys_nobody_can_tell() {
     let token = signer().sign(None, &claims());
     assert_eq!(
