@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod deny;
 mod examples;
+mod fuzz;
 mod host;
 mod install;
 mod pip;
@@ -21,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo [--yes] [--check] the proxy with two policies and a softphone page; --check only looks whether it comes up
   bench relay [--quick]  what relaying costs, beside Kamailio if it is installed; --profile: where the time goes
   test [--yes]           every check, every test, the peers of the end-to-end tests installed first
+  fuzz [TARGET…]         the targets of tests/fuzz under libFuzzer, a minute each; --seconds N: so long each
   build-plugins [NAME…]  the policies of plugins/, or these, as components in the target folder's plugins/
   build-examples [--yes] the policies of examples/policies/, in JavaScript, Python and C, to the others
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(rest),
         "bench" => bench::run(rest),
         "test" => test::run(rest),
+        "fuzz" => fuzz::run(rest),
         "build-plugins" => plugins::run(rest),
         "build-examples" => examples::run_command(rest),
         "help" | "--help" | "-h" => {

@@ -23,6 +23,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("hookswitch-simulator", &["hookswitch-sip"]),
+    ("hookswitch-fuzz", &["hookswitch-sip"]),
+    ("hookswitch-libfuzzer", &["hookswitch-fuzz"]),
     ("hookswitch-tidy", &[]),
     ("hookswitch-load", &[]),
     ("hookswitch-e2e", &[]),

@@ -1,0 +1,473 @@
+//! A proxy among browsers, phones and PBXs that say and do what the bytes tell: any message from anybody, any answer to any ask, late,
+//! wrong or never, connections that go, time that passes. [`judge`] says what must hold all the same.
+
+mod judge;
+mod peers;
+mod say;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hookswitch_sip::{
+    flow::{Destination, UpstreamId},
+    limits::Limits,
+    message::Message,
+    proxy::{
+        Proxy,
+        config::{Member, MemberHealth},
+        io::{
+            Ask, AskId, Continue, Hook, Hooks, Input, MediaVerdict, Output, Policies,
+            StageTimeouts, StoreOp, StoreReply, Target, TargetKind, Verdict,
+        },
+    },
+    registrar::{self, Aor, Binding},
+};
+
+use self::{judge::Judge, peers::Peer};
+use crate::Choices;
+
+/// More steps tell nothing more.
+const STEPS_MAX: usize = 120;
+/// Messages that can be answered or said again.
+const SEEN_MAX: usize = 64;
+
+pub(crate) fn run(data: &[u8]) {
+    let mut scene = Scene::new(data);
+    for _ in 0..STEPS_MAX {
+        if scene.choices.is_empty() {
+            break;
+        }
+        scene.step();
+    }
+    scene.rest();
+}
+
+struct Scene<'d> {
+    choices: Choices<'d>,
+    proxy: Proxy,
+    now: Instant,
+    hooks: Hooks,
+    bindings: BTreeMap<Aor, Vec<Binding>>,
+    asks: Vec<Ask>,
+    stores: Vec<(AskId, StoreOp)>,
+    media: Vec<AskId>,
+    /// What peers sent and got.
+    seen: Vec<(Peer, Message)>,
+    judge: Judge,
+}
+
+impl<'d> Scene<'d> {
+    fn new(data: &'d [u8]) -> Self {
+        let mut choices = Choices::new(data);
+        let config = peers::configuration(&mut choices);
+        let hooks = [
+            Hook::Register,
+            Hook::Request,
+            Hook::Branch,
+            Hook::Response,
+            Hook::Failure,
+        ];
+        let bits = choices.byte();
+        let asked = (0..).zip(hooks).filter(|(bit, _)| bits & 1 << bit != 0);
+        Self {
+            hooks: asked.fold(Hooks::default(), |all, (_, hook)| all.with(hook)),
+            choices,
+            judge: Judge::new(&config),
+            proxy: Proxy::new(config, [3; 32]),
+            now: Instant::now(),
+            bindings: BTreeMap::new(),
+            asks: Vec::new(),
+            stores: Vec::new(),
+            media: Vec::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    fn step(&mut self) {
+        match self.choices.below(16) {
+            0..=2 => self.begin(),
+            3..=5 => self.answer(),
+            6 => self.in_dialog(),
+            7 => self.again(),
+            8 => self.raw(),
+            9 => self.transport_fails(),
+            10 | 11 => self.decide(),
+            12 => self.store(),
+            13 => self.media(),
+            14 => self.operator(),
+            _ => {
+                let ms = [1, 30, 250, 600, 4_000, 33_000, 200_000][self.choices.below(7)];
+                self.pass(Duration::from_millis(ms));
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        let from = Peer::choose(&mut self.choices);
+        let request = say::request(&mut self.choices, from, &self.seen);
+        self.receive(from, request);
+    }
+
+    fn answer(&mut self) {
+        let Some((peer, asked)) = self.choose_seen(Message::is_request) else {
+            return;
+        };
+        let response = say::response(&mut self.choices, &asked);
+        let from = self.almost(peer);
+        self.receive(from, response);
+    }
+
+    fn in_dialog(&mut self) {
+        let Some((peer, of)) = self.choose_seen(|_| true) else {
+            return;
+        };
+        let request = say::in_dialog(&mut self.choices, peer, &of);
+        let from = self.almost(peer);
+        self.receive(from, request);
+    }
+
+    /// What was said is said again, and now and then by somebody else.
+    fn again(&mut self) {
+        if let Some((peer, message)) = self.choose_seen(|_| true) {
+            let from = self.almost(peer);
+            self.receive(from, Some(message));
+        }
+    }
+
+    fn raw(&mut self) {
+        let from = Peer::choose(&mut self.choices);
+        let length = usize::from(self.choices.number() % 600);
+        let bytes = Bytes::copy_from_slice(self.choices.take(length));
+        self.receive(from, Message::parse(bytes, &Limits::default()).ok());
+    }
+
+    fn transport_fails(&mut self) {
+        let Some((peer, message)) = self.choose_seen(|_| true) else {
+            return;
+        };
+        let (flow, to) = (peer.flow().id, Destination::Flow(peer.flow().id));
+        let input = match self.choices.below(4) {
+            0 => Input::SendFailed { to },
+            1 => Input::SendFailed {
+                to: peers::connect(),
+            },
+            2 => {
+                for bindings in self.bindings.values_mut() {
+                    registrar::flow_closed(bindings, flow);
+                }
+                Input::FlowClosed { flow }
+            }
+            _ => Input::Undelivered {
+                to,
+                bytes: message.to_bytes(),
+            },
+        };
+        self.input(input);
+    }
+
+    fn operator(&mut self) {
+        let members = [peers::PBX, peers::PBX2, peers::CARRIER].map(peers::address);
+        let member = members[self.choices.below(3)];
+        let input = match self.choices.below(8) {
+            0..=2 => Input::Member {
+                member,
+                health: MemberHealth::Silent,
+            },
+            3 => Input::Member {
+                member,
+                health: MemberHealth::Answers,
+            },
+            4..=6 => Input::Members {
+                upstream: UpstreamId(self.choices.below(3) as u16),
+                way: peers::way(&mut self.choices),
+                members: members
+                    .into_iter()
+                    .map(Member::from)
+                    .take(self.choices.below(3))
+                    .collect(),
+            },
+            _ => Input::Drain,
+        };
+        self.input(input);
+    }
+
+    fn choose_seen(&mut self, which: impl Fn(&Message) -> bool) -> Option<(Peer, Message)> {
+        let at = self.choices.below(SEEN_MAX);
+        // The latest are the likeliest to be waited for.
+        let mut those = self.seen.iter().rev().filter(|(_, message)| which(message));
+        those.nth(at % self.seen.len().max(1)).cloned()
+    }
+
+    fn almost(&mut self, peer: Peer) -> Peer {
+        match self.choices.once_in(8) {
+            true => Peer::choose(&mut self.choices),
+            false => peer,
+        }
+    }
+
+    fn receive(&mut self, from: Peer, message: Option<Message>) {
+        let Some(message) = message else {
+            return;
+        };
+        self.see(from, &message);
+        self.judge.received(&from.flow(), &message);
+        let policies = Policies {
+            hooks: self.hooks,
+            generation: Arc::new(()),
+        };
+        self.input(Input::Received {
+            flow: from.flow(),
+            message,
+            policies,
+        });
+    }
+
+    fn see(&mut self, peer: Peer, message: &Message) {
+        if self.seen.len() == SEEN_MAX {
+            self.seen.remove(0);
+        }
+        self.seen.push((peer, message.clone()));
+    }
+
+    fn input(&mut self, input: Input) {
+        self.proxy.handle(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        let mut outputs = 0;
+        while let Some(output) = self.proxy.poll_output() {
+            outputs += 1;
+            match output {
+                Output::Send { to, bytes } => {
+                    let read = self.judge.sent(to, &bytes);
+                    if let (Some(peer), Some(message)) = (Peer::at(to), read) {
+                        self.see(peer, &message);
+                    }
+                }
+                Output::Ask(ask) => self.asks.push(*ask),
+                Output::Store { id, op } => self.stores.push((id, op)),
+                Output::Media { id, .. } => self.media.push(id),
+                Output::Withdraw { id } => {
+                    self.asks.retain(|ask| ask.id != id);
+                    self.stores.retain(|(other, _)| *other != id);
+                    self.media.retain(|other| *other != id);
+                }
+                Output::Ended(ended) => self.judge.ended(&ended),
+                Output::Dropped { .. } | Output::Challenged { .. } | Output::Trunk { .. } => {}
+            }
+        }
+        self.judge.drained(outputs);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut fired = 0;
+        while let Some(at) = self.proxy.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.proxy.handle_timeout(self.now);
+            self.drain();
+            fired += 1;
+            self.judge.fired(fired);
+        }
+        self.now = end;
+    }
+
+    /// A hook says something.
+    fn decide(&mut self) {
+        if self.asks.is_empty() {
+            return;
+        }
+        let ask = self.asks.remove(self.choices.below(self.asks.len()));
+        let verdict = match self.choices.below(8) {
+            0 => Verdict::Fault {
+                reason: "broken".to_owned(),
+            },
+            1 => Verdict::Skip,
+            2 => Verdict::Discard,
+            3 => Verdict::Reply {
+                status: [200, 302, 401, 486, 503, 603, 699][self.choices.below(7)],
+                reason: self.choices.once_in(2).then(|| "Because".to_owned()),
+                headers: vec![("X-Reply".to_owned(), "1".to_owned())],
+                body: self
+                    .choices
+                    .once_in(2)
+                    .then(|| ("text/plain".to_owned(), Bytes::from_static(b"no"))),
+            },
+            _ => Verdict::Continue(Box::new(self.go_on(&ask))),
+        };
+        self.input(Input::Verdict {
+            id: ask.id,
+            verdict,
+        });
+    }
+
+    fn go_on(&mut self, ask: &Ask) -> Continue {
+        let mut message = ask.message.clone();
+        say::edit(&mut self.choices, &mut message);
+        let targets = self.choices.below(4);
+        let attribute = |choices: &mut Choices<'_>| match choices.below(3) {
+            0 => Vec::new(),
+            1 => vec![("key".to_owned(), Some("value".to_owned()))],
+            _ => vec![("key".to_owned(), None)],
+        };
+        Continue {
+            message,
+            targets: (0..targets).map(|_| target(&mut self.choices)).collect(),
+            timeouts: match self.choices.below(3) {
+                0 => vec![StageTimeouts {
+                    stage: self.choices.below(3) as u32,
+                    first_response: Some(Duration::from_millis(700)),
+                    no_answer: self.choices.once_in(2).then_some(Duration::from_secs(3)),
+                }],
+                _ => Vec::new(),
+            },
+            status: match ask.hook {
+                // Already checked against its class.
+                Hook::Response if ask.status >= 300 => self.choices.once_in(3).then_some(480),
+                Hook::Register | Hook::Request | Hook::Branch | Hook::Response | Hook::Failure => {
+                    None
+                }
+            },
+            transaction: attribute(&mut self.choices),
+            call: attribute(&mut self.choices),
+        }
+    }
+
+    /// The location service answers one of its asks: rightly, wrongly, or that it cannot.
+    fn store(&mut self) {
+        if self.stores.is_empty() {
+            return;
+        }
+        let (id, op) = self.stores.remove(self.choices.below(self.stores.len()));
+        let reply = match self.choices.below(8) {
+            0 => Some(StoreReply::Failed),
+            1 => Some(StoreReply::Refused {
+                status: 403,
+                reason: "no".to_owned(),
+            }),
+            2 => Some(StoreReply::Session(None)),
+            3 => Some(StoreReply::Bindings(Vec::new())),
+            _ => self.look_up(op),
+        };
+        if let Some(reply) = reply {
+            self.input(Input::Stored { id, reply });
+        }
+    }
+
+    fn look_up(&mut self, op: StoreOp) -> Option<StoreReply> {
+        let now = self.now;
+        let all = || self.bindings.values().flatten();
+        Some(match op {
+            StoreOp::Register { aor, update } => {
+                let bindings = self.bindings.entry(aor).or_default();
+                match registrar::apply(bindings, &update, now) {
+                    Ok(()) => StoreReply::Bindings(bindings.clone()),
+                    Err(error) => StoreReply::Refused {
+                        status: error.status(),
+                        reason: error.to_string(),
+                    },
+                }
+            }
+            StoreOp::Lookup { aor } => {
+                StoreReply::Bindings(self.bindings.get(&aor).cloned().unwrap_or_default())
+            }
+            StoreOp::Session { key, flow } => StoreReply::Session(registrar::flow_of_session(
+                &all().cloned().collect::<Vec<_>>(),
+                key,
+                flow,
+                now,
+            )),
+            StoreOp::Client { key } => {
+                let found =
+                    all().filter(|binding| binding.client == key && binding.expires_at > now);
+                StoreReply::Bindings(found.cloned().collect())
+            }
+            StoreOp::FlowClosed { .. } => return None,
+        })
+    }
+
+    fn media(&mut self) {
+        if self.media.is_empty() {
+            return;
+        }
+        let id = self.media.remove(self.choices.below(self.media.len()));
+        let verdict = match self.choices.below(3) {
+            0 => MediaVerdict::Unchanged,
+            1 => MediaVerdict::Replace(Bytes::from_static(b"v=0\r\no=relay\r\n")),
+            _ => MediaVerdict::Refuse {
+                status: 488,
+                reason: "no codec".to_owned(),
+            },
+        };
+        self.input(Input::MediaDone { id, verdict });
+    }
+
+    /// Whatever was asked is answered, nobody says anything more, and the clock runs until nothing is left to happen.
+    fn rest(&mut self) {
+        self.choices = Choices::new(&[]);
+        for _ in 0..12 {
+            for _ in 0..400 {
+                if self.asks.is_empty() && self.stores.is_empty() && self.media.is_empty() {
+                    break;
+                }
+                while !self.asks.is_empty() {
+                    let ask = self.asks.remove(0);
+                    let verdict = Verdict::Fault {
+                        reason: "over".to_owned(),
+                    };
+                    self.input(Input::Verdict {
+                        id: ask.id,
+                        verdict,
+                    });
+                }
+                while !self.stores.is_empty() {
+                    let (id, _) = self.stores.remove(0);
+                    self.input(Input::Stored {
+                        id,
+                        reply: StoreReply::Failed,
+                    });
+                }
+                while !self.media.is_empty() {
+                    self.media();
+                }
+            }
+            self.pass(Duration::from_secs(70));
+        }
+        self.judge.at_rest(&self.proxy);
+    }
+}
+
+fn target(choices: &mut Choices<'_>) -> Target {
+    let kind = match choices.below(6) {
+        0 => TargetKind::Uri("sip:bob@test".to_owned()),
+        1 => TargetKind::Uri(format!("sip:9@{}", peers::CHOSEN)),
+        2 => TargetKind::Uri("not a URI".to_owned()),
+        3 => TargetKind::Upstream(UpstreamId(choices.below(4) as u16)),
+        4 => TargetKind::Registered("sip:bob@test".to_owned()),
+        _ => TargetKind::Registered("sip:alice@test".to_owned()),
+    };
+    Target {
+        stage: choices.below(3) as u32,
+        kind,
+        uri: match choices.below(4) {
+            0 => Some("sip:other@test".to_owned()),
+            1 => Some("not a URI".to_owned()),
+            _ => None,
+        },
+        next_hop: match choices.below(4) {
+            0 => Some(format!("sip:{}", peers::CHOSEN)),
+            1 => Some(format!("sip:{};transport=tcp", peers::CHOSEN)),
+            _ => None,
+        },
+        headers: match choices.below(3) {
+            0 => vec![("X-Target".to_owned(), "1".to_owned())],
+            1 => vec![("not a name".to_owned(), "1".to_owned())],
+            _ => Vec::new(),
+        },
+    }
+}

@@ -1,0 +1,83 @@
+//! Tokens and what pretends to be one: opened they say what was sealed, or they are refused.
+
+use hookswitch_sip::{
+    flow::{ListenerId, ListenerTags, SessionKey, Transport, WorkerId},
+    registrar::Aor,
+    token::{ClientKey, End, Key, Keyring, Token, TokenError},
+};
+
+use crate::Choices;
+
+const CALL_ID: &[u8] = b"call";
+const TAG: &[u8] = b"tag";
+
+pub(crate) fn run(data: &[u8]) {
+    let keys = Keyring {
+        current: Key::new(1, &[7; 32]),
+        previous: vec![Key::new(0, &[8; 32])],
+    };
+    let listeners = ListenerTags::new(["web", "udp"]);
+    foreign(&keys, &listeners, data);
+    let mut choices = Choices::new(data);
+    let token = Token {
+        worker: WorkerId(choices.byte()),
+        passage: u32::from(choices.number()),
+        branch: choices.byte(),
+        caller: end(&mut choices),
+        callee: end(&mut choices),
+    };
+    let mut text = token.seal(&keys, &listeners, CALL_ID, TAG).into_bytes();
+    assert_eq!(open(&keys, &listeners, &text), Ok(token));
+    assert_eq!(Token::worker_hint(&text), Some(token.worker));
+    let (at, byte) = (choices.below(text.len()), choices.byte());
+    if text[at] != byte {
+        text[at] = byte;
+        let opened = open(&keys, &listeners, &text);
+        assert!(opened.is_err(), "forged: {opened:?}");
+    }
+}
+
+fn open(keys: &Keyring, listeners: &ListenerTags, text: &[u8]) -> Result<Token, TokenError> {
+    Token::open(keys, listeners, text, CALL_ID, TAG, b"other").map(|(token, _)| token)
+}
+
+/// Nobody can have made it.
+fn foreign(keys: &Keyring, listeners: &ListenerTags, data: &[u8]) {
+    let opened = open(keys, listeners, data);
+    assert!(opened.is_err(), "opened: {opened:?}");
+    let _ = Token::worker_hint(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let opened = ClientKey::open(keys, text);
+        assert!(!matches!(opened, Some(Ok(_))), "opened: {opened:?}");
+        let opened = ClientKey::open(keys, &format!("c.{text}"));
+        assert!(!matches!(opened, Some(Ok(_))), "opened: {opened:?}");
+        let _ = (Aor::new(text, "H"), Aor::canonical(text));
+    }
+}
+
+/// One whose listener is known: of another nothing but that is left.
+fn end(choices: &mut Choices<'_>) -> End {
+    let listener = ListenerId(choices.below(2) as u8);
+    match choices.below(3) {
+        0 => End::Session {
+            worker: WorkerId(choices.byte()),
+            serial: u64::from(choices.number()) << 40,
+            listener,
+            key: SessionKey(u64::from(choices.number())),
+        },
+        1 => End::Hop {
+            listener,
+            transport: *choices.pick(&[&Transport::Udp, &Transport::Tls, &Transport::Ws]),
+            peer: ([192, 0, choices.byte(), choices.byte()], choices.number()).into(),
+        },
+        _ => End::Hop {
+            listener,
+            transport: *choices.pick(&[&Transport::Tcp, &Transport::Wss]),
+            peer: (
+                [choices.number(), 1, 2, 3, 4, 5, 6, choices.number()],
+                choices.number(),
+            )
+                .into(),
+        },
+    }
+}

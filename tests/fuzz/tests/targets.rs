@@ -1,0 +1,44 @@
+//! Every target over its kept corpus and a number of mutations that fits a test.
+
+use std::path::Path;
+
+use hookswitch_fuzz::{TARGETS, driver};
+
+fn drive(name: &str, mutations: u64) {
+    let target = TARGETS.iter().find(|target| target.name == name);
+    let target = target.unwrap_or_else(|| unreachable!("{name} is a target"));
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(name);
+    driver::drive(&corpus, mutations, target.run);
+}
+
+#[test]
+fn messages() {
+    drive("messages", 20_000);
+}
+
+#[test]
+fn round_trip() {
+    drive("round_trip", 30_000);
+}
+
+#[test]
+fn views() {
+    drive("views", 50_000);
+}
+
+#[test]
+fn framing() {
+    drive("framing", 20_000);
+}
+
+#[test]
+fn sequences() {
+    drive("sequences", 3_000);
+}
+
+#[test]
+fn tokens() {
+    drive("tokens", 30_000);
+}
