@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use super::{
     Proxy,
     asks::Waiting,
-    believe,
+    believe::{self, is_trusted},
     dialog::{InDialog, call_key},
     forward::{carries_session, next_max_forwards},
     gates::Crowded,
@@ -216,6 +216,14 @@ impl Proxy {
         ack.set(HeaderName::MaxForwards, next_max_forwards(ack).to_string())
             .ok()?;
         self.rewrite_in_dialog(ack, call, dialog, None).ok()?;
+        let record = self.calls.peek(call).filter(|_| is_trusted(place.side));
+        let fields = record.and_then(|call| {
+            call.credentials
+                .get(&(dialog.token.branch, dialog.direction))
+        });
+        for (name, value) in fields.into_iter().flatten().rev() {
+            ack.prepend(*name, value).ok()?;
+        }
         let via = ViaBranch {
             worker: self.config.worker,
             number,

@@ -1,5 +1,5 @@
-//! Records of calls. A call has one only while there is something to remember: attributes that policies set, and From or To that they
-//! rewrote. What its dialogs need to be routed is in their flow tokens.
+//! Records of calls. A call has one only while there is something to remember: attributes that policies set, From or To that they
+//! rewrote, and credentials of ours that an ACK repeats. What its dialogs need to be routed is in their flow tokens.
 
 use std::{
     collections::BTreeMap,
@@ -9,9 +9,10 @@ use std::{
 use super::{
     Proxy, Timeout,
     config::ProxyTimers,
+    credentials::Fields,
     dialog::{Rewrite, ends_subscription, makes_dialog},
     ids::{CallKey, IdMap, TxId},
-    io::Attributes,
+    io::{Attributes, Direction},
 };
 use crate::message::{Message, Method};
 
@@ -27,6 +28,8 @@ pub(super) struct Call {
     pub(super) attributes: Attributes,
     /// By branch of its INVITE.
     pub(super) rewrites: BTreeMap<u8, Rewrite>,
+    /// Of ours in its latest INVITE, by branch of the first one and direction: for the ACK of the 2xx.
+    pub(super) credentials: BTreeMap<(u8, Direction), Fields>,
     /// Dialogs that were answered and have not ended.
     pub(super) dialogs: u32,
     /// To tags whose reliable provisional response made an offer (RFC 3262 §5): the PRACK has the answer.
@@ -91,6 +94,7 @@ impl Calls {
         let call = Call {
             attributes: Attributes::default(),
             rewrites: BTreeMap::new(),
+            credentials: BTreeMap::new(),
             dialogs: 0,
             early_offers: Vec::new(),
             kind,

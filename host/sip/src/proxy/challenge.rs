@@ -21,7 +21,7 @@ use super::{
     branch::{Branch, BranchPhase, Cancel, ClientMachine, Heard},
     credentials::{Asker, Login, Reading, Said},
     ids::BranchId,
-    io::{Cause, Challenged, Output},
+    io::{Cause, Challenged, Direction, Output},
     place::Place,
     server_tx::Phase,
     via::ViaBranch,
@@ -144,6 +144,24 @@ impl Proxy {
     pub(super) fn challenged(&mut self, upstream: UpstreamId, outcome: Challenged) {
         self.outputs
             .push_back(Output::Challenged { upstream, outcome });
+    }
+
+    /// The ACK of a 2xx has the credentials of its INVITE (RFC 3261 §13.2.2.4); nobody can ask for them (§22.1).
+    pub(super) fn keep_credentials(&mut self, id: BranchId) {
+        let Some(branch) = self.branches.get(&id) else {
+            return;
+        };
+        let fields = branch.said.fields(&branch.request);
+        let dialog = self.servers.get(&branch.tx).and_then(|tx| tx.dialog);
+        let key = dialog.map_or((branch.index, Direction::ToCallee), |dialog| {
+            (dialog.token.branch, dialog.direction)
+        });
+        let tx = branch.tx;
+        if !fields.is_empty()
+            && let Some(call) = self.call_record(tx)
+        {
+            call.credentials.insert(key, fields);
+        }
     }
 
     /// The request of a branch with the answers, on a branch of its own (RFC 3261 §22.2, §8.1.3.5).

@@ -123,6 +123,9 @@ pub(super) struct Said {
     challenges: u8,
 }
 
+/// Credentials as they stand in a request, from its top.
+pub(super) type Fields = Vec<(HeaderName, Vec<u8>)>;
+
 /// What a 401 or 407 comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -217,6 +220,17 @@ impl Said {
             }
         }
         Ok(())
+    }
+
+    /// What [`Said::sign`] added, in the order of the request.
+    pub(super) fn fields(&self, request: &Message) -> Fields {
+        let fields_for = |asker: Asker| {
+            let count = self.signed_for.iter().filter(|of| **of == asker).count();
+            let name = asker.credentials();
+            let values = request.values(name).take(count);
+            values.map(move |value| (name, value.to_vec()))
+        };
+        Asker::ALL.into_iter().flat_map(fields_for).collect()
     }
 
     /// Takes away again what [`Said::sign`] added.

@@ -207,6 +207,7 @@ impl Proxy {
             tx.callee = Some(callee);
         }
         if is_invite {
+            self.keep_credentials(id);
             self.call_answered(tx);
             self.cancel_losers(tx, id);
         }
