@@ -1,7 +1,7 @@
 //! The other side of digest (RFC 3261 §22, RFC 7616 §3.4, RFC 8760): what we say when somebody asks who we are. It believes nobody and
 //! decides nothing; the password goes into digests and nowhere else.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use thiserror::Error;
 
@@ -21,6 +21,8 @@ pub struct Login {
     username: String,
     password: String,
     realm: Option<String>,
+    /// Without `realm`: that of the first challenge. Behind a carrier anybody may ask, and would get a digest for a realm of his own.
+    first: OnceLock<String>,
 }
 
 /// One value of WWW-Authenticate or Proxy-Authenticate that can be answered.
@@ -81,14 +83,21 @@ enum ChallengeFault {
 }
 
 impl Login {
-    /// With `realm`, challenges of that one alone are answered.
+    /// With `realm`, challenges of that one alone are answered; without, those of the realm that the first one names.
     #[must_use]
     pub fn new(username: &str, password: &str, realm: Option<&str>) -> Self {
         Self {
             username: quoted(username),
             password: password.to_owned(),
             realm: realm.map(quoted),
+            first: OnceLock::new(),
         }
+    }
+
+    /// The realm that is ours for no other reason than that it was named first.
+    #[must_use]
+    pub fn first_realm(&self) -> Option<&str> {
+        self.first.get().map(String::as_str)
     }
 
     /// The one of these values that is answered: the strongest that we know (RFC 8760 §2.4 leaves it to us), the first of equals.
@@ -115,11 +124,19 @@ impl Login {
                 Err(_) => none = NoneFits::Unknown,
             }
         }
-        best.ok_or(none)
+        let best = best.ok_or(none)?;
+        if self.realm.is_none() {
+            self.first.get_or_init(|| best.realm.to_owned());
+        }
+        // Another thread may have heard of another realm first.
+        match self.is_for_us(&best) {
+            true => Ok(best),
+            false => Err(NoneFits::Foreign),
+        }
     }
 
     fn is_for_us(&self, challenge: &Challenge<'_>) -> bool {
-        let realm = self.realm.as_deref();
+        let realm = self.realm.as_deref().or(self.first_realm());
         realm.is_none_or(|realm| realm == challenge.realm)
     }
 
@@ -326,6 +343,28 @@ mod tests {
             assert_eq!(check(&of(None), &[bad]), Err(NoneFits::Unknown), "{bad}");
             assert_eq!(check(&ours, &[bad, &good]), Ok(good.clone()), "{bad}");
         }
+    }
+
+    #[test]
+    fn without_a_realm_the_first_that_is_named_is_ours() {
+        let of = |realm: &str, algorithm: &str| {
+            format!(r#"Digest realm="{realm}", nonce="n", algorithm={algorithm}"#)
+        };
+        let (theirs, other) = (of("carrier", "MD5"), of("phone", "SHA-256"));
+        let login = Login::new("a", "p", None);
+        let check = |values: &[&str]| {
+            let chosen = login.choose(values.iter().copied());
+            chosen.map(|chosen| chosen.value().to_owned())
+        };
+        assert_eq!(login.first_realm(), None);
+        assert_eq!(check(&[&theirs]), Ok(theirs.clone()));
+        assert_eq!(login.first_realm(), Some("carrier"));
+        assert_eq!(check(&[&other]), Err(NoneFits::Foreign));
+        assert_eq!(check(&[&other, &theirs]), Ok(theirs.clone()));
+        assert!(check(&[&of("carrier", "SHA-256")]).is_ok());
+        let told = Login::new("a", "p", Some("phone"));
+        assert!(told.choose([other.as_str()]).is_ok());
+        assert_eq!(told.first_realm(), None);
     }
 
     #[test]

@@ -259,7 +259,16 @@ impl Credentials for Digest {
                     false => Freshness::First,
                 },
             },
-            Err(NoneFits::Foreign) => Choice::Foreign,
+            Err(NoneFits::Foreign) => {
+                if let Some(realm) = self.0.first_realm() {
+                    tracing::warn!(
+                        login = ?self.0,
+                        "a challenge is left to the caller, since the first one was of the realm `{realm}`: \
+                         write `realm = \"...\"` in that [[upstream]] if another one is right"
+                    );
+                }
+                Choice::Foreign
+            }
             Err(NoneFits::Unknown) => Choice::Unknown,
         }
     }
