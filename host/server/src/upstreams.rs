@@ -42,12 +42,15 @@ pub(crate) struct Directory {
 #[derive(Debug)]
 struct Entry {
     config: config::Upstream,
+    /// How it is spoken to: of several in the configuration, the one that DNS chose.
     way: Way,
     members: Vec<Located>,
     /// The latest last.
     former: Vec<Located>,
     /// Of these, those whose messages are still taken as its own, and until when.
     believed: Vec<(IpAddr, Instant)>,
+    /// How it was spoken to there, and until when it may still speak so.
+    believed_ways: Vec<(Way, Instant)>,
 }
 
 impl Directory {
@@ -58,6 +61,7 @@ impl Directory {
             members: located(&upstream.members),
             former: Vec::new(),
             believed: Vec::new(),
+            believed_ways: Vec::new(),
         };
         Self {
             upstreams: RwLock::new(upstreams.iter().map(entry).collect()),
@@ -100,17 +104,15 @@ impl Directory {
         let Some(entry) = upstreams.get_mut(usize::from(id.0)) else {
             return false;
         };
-        let believed = entry.believed.len();
-        entry.believed.retain(|(_, until)| *until > now);
-        if entry.believed.len() < believed {
+        if entry.forget(now) {
             self.version.fetch_add(1, Ordering::Release);
         }
         if entry.way == way && entry.members == members {
             return false;
         }
-        entry.way = way;
+        let way_before = std::mem::replace(&mut entry.way, way);
         let before = std::mem::replace(&mut entry.members, members);
-        entry.believe(&before, now + FORMER_BELIEVED_MAX);
+        entry.believe(&before, way_before, now + FORMER_BELIEVED_MAX);
         entry.former.retain(|former| !before.contains(former));
         entry.former.extend(before);
         let surplus = entry.former.len().saturating_sub(FORMER_MEMBERS_MAX);
@@ -139,12 +141,9 @@ impl Directory {
         if shown.is_some() {
             return shown;
         }
-        let is_its_own = |entry: &Entry| {
-            let mut ways = entry.config.ways.iter();
-            ways.any(|way| way.listener == listener)
-        };
+        let is_its_own = |entry: &Entry| entry.ways().any(|way| way.listener == listener);
         let is_harder = |entry: &Entry| {
-            let mut ways = entry.config.ways.iter();
+            let mut ways = entry.ways();
             ways.any(|way| hardness(transport) > hardness(way.transport))
         };
         let is_from = |entry: &Entry| entry.is_from(peer, transport);
@@ -231,8 +230,28 @@ impl Entry {
         }
     }
 
-    /// Of each address once; the oldest make room.
-    fn believe(&mut self, members: &[Located], until: Instant) {
+    /// By which it may send: not all that its configuration allows, the easiest to forge of which may never be in use.
+    fn ways(&self) -> impl Iterator<Item = Way> {
+        let believed = self.believed_ways.iter().map(|(way, _)| *way);
+        std::iter::once(self.way).chain(believed)
+    }
+
+    /// Drops what is believed no more. Says whether there was any.
+    fn forget(&mut self, now: Instant) -> bool {
+        let count = |entry: &Self| entry.believed.len() + entry.believed_ways.len();
+        let before = count(self);
+        self.believed.retain(|(_, until)| *until > now);
+        self.believed_ways.retain(|(_, until)| *until > now);
+        count(self) < before
+    }
+
+    /// Of each address once, the oldest make room; and the way to them, if that is another now.
+    fn believe(&mut self, members: &[Located], way: Way, until: Instant) {
+        // Without members nobody was spoken to by it.
+        if way != self.way && !members.is_empty() {
+            self.believed_ways.retain(|(known, _)| *known != way);
+            self.believed_ways.push((way, until));
+        }
         for ip in members.iter().map(|located| located.member.address.ip()) {
             self.believed.retain(|(known, _)| *known != ip);
             self.believed.push((ip, until));
@@ -365,6 +384,45 @@ mod tests {
         assert_eq!(from("192.0.2.1", &["*.carrier.example"]), None);
         assert_eq!(from("192.0.2.2", &[]), both);
         assert_eq!(from("192.0.2.2", &["sip.carrier.example"]), shown);
+    }
+
+    #[test]
+    fn where_dns_chooses_the_way_an_easier_one_counts_only_for_a_while_after_its_use() {
+        let text = r#"
+            [[listener]]
+            name = "udp"
+            transport = "udp"
+            address = "0.0.0.0:5060"
+            [[listener]]
+            name = "tls"
+            transport = "tls"
+            address = "0.0.0.0:5061"
+            [[upstream]]
+            name = "auto"
+            transport = "auto"
+            members = ["pbx.example"]
+            "#;
+        let config = Config::parse(text, std::path::Path::new(".")).unwrap();
+        let [udp, tls] = config.upstreams[0].ways[..] else {
+            panic!("one for each listener");
+        };
+        let directory = Directory::new(&config.upstreams);
+        let (id, members) = (UpstreamId(0), vec![located("192.0.2.1:5060")]);
+        let counts = |way, now| {
+            directory.update(id, way, members.clone(), now);
+            let from = |way: Way| {
+                let ip = "192.0.2.1".parse().unwrap();
+                directory.upstream_from(ip, way.listener, way.transport, &[]) == Some(id)
+            };
+            (from(udp), from(tls))
+        };
+        let start = Instant::now();
+        let later = start + FORMER_BELIEVED_MAX;
+        assert_eq!(counts(tls, start), (false, true));
+        assert_eq!(counts(udp, start), (true, true));
+        assert_eq!(counts(tls, start), (true, true));
+        assert_eq!(counts(tls, later - Duration::from_secs(1)), (true, true));
+        assert_eq!(counts(tls, later), (false, true));
     }
 
     #[test]
