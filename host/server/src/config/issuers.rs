@@ -59,7 +59,7 @@ pub(super) fn check(
         Some(server) => ("authz_server", server),
         None => ("issuer", raw.issuer.clone()),
     };
-    if url(&authz_server).is_none() || authz_server.contains(['"', '\\']) {
+    if url(&authz_server).is_err() || authz_server.contains(['"', '\\']) {
         faults.push(
             format!("{key}.{at}"),
             format!("`{authz_server}` is not a URL of https"),
@@ -134,12 +134,19 @@ fn key_url(
     faults: &mut Faults,
 ) -> Option<KeyUrl> {
     let url = url(text);
-    if url.is_none() {
-        faults.push(
+    match url {
+        Ok(_) => {}
+        Err(UrlFault::Scheme) => faults.push(
             format!("{key}.keys_url"),
             format!("`{text}` is not a URL of https"),
             "write https://, or http:// for this machine itself",
-        );
+        ),
+        // Without the text: a password may be in it.
+        Err(UrlFault::User) => faults.push(
+            format!("{key}.keys_url"),
+            "a URL with a user before the host",
+            "leave out what stands before the @: keys are given to everybody",
+        ),
     }
     let mut seconds = |name, given: Option<i64>, default, min| {
         let key = format!("{key}.{name}");
@@ -148,20 +155,32 @@ fn key_url(
     let every_min = seconds("keys_s_min", raw.keys_s_min, 10, 1);
     let every_max = seconds("keys_s_max", raw.keys_s_max, 300, 10);
     Some(KeyUrl {
-        url: url?,
+        url: url.ok()?,
         ca: raw.keys_ca.as_deref().map(|path| file.path(path)),
         every_min: every_min?,
         every_max: every_max?,
     })
 }
 
+/// What is wrong with a URL.
+enum UrlFault {
+    /// It is none, or one in the clear.
+    Scheme,
+    /// Userinfo (RFC 3986 §3.2.1): the password would stand in the log and in Host.
+    User,
+}
+
 /// In the clear it could be anybody's, but on the way to this machine itself.
-fn url(text: &str) -> Option<Uri> {
-    let url: Uri = text.parse().ok()?;
-    let is_here = matches!(url.host()?, "localhost" | "127.0.0.1" | "[::1]");
-    match url.scheme_str()? {
-        "https" => Some(url),
-        "http" if is_here => Some(url),
-        _ => None,
+fn url(text: &str) -> Result<Uri, UrlFault> {
+    let url: Uri = text.parse().map_err(|_| UrlFault::Scheme)?;
+    let authority = url.authority().ok_or(UrlFault::Scheme)?;
+    if authority.as_str().contains('@') {
+        return Err(UrlFault::User);
+    }
+    let is_here = matches!(authority.host(), "localhost" | "127.0.0.1" | "[::1]");
+    match url.scheme_str() {
+        Some("https") => Ok(url),
+        Some("http") if is_here => Ok(url),
+        Some(_) | None => Err(UrlFault::Scheme),
     }
 }

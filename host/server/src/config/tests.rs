@@ -417,9 +417,14 @@ fn faults_of_issuers_are_told() {
         name = "d"
         issuer = "https://idp.example/"
         audience = ["sip"]
+        [[auth.issuer]]
+        name = "e"
+        issuer = "https://idp.example/"
+        audience = ["sip"]
+        keys_url = "https://me:secret@idp.example/keys"
         "#,
         expect![[r#"
-            11 faults in the configuration
+            12 faults in the configuration
               auth.issuer[0].algorithms: `none` is not known; the algorithms are RS256, PS256, ES256, ES384, EdDSA, HS256
               auth.issuer[0].algorithms: a shared secret beside public keys; make two issuers of it
               auth.issuer[0].keys_url: a shared secret is not to be fetched; write keys_file
@@ -430,7 +435,8 @@ fn faults_of_issuers_are_told() {
               auth.issuer[2].name: `b` is taken by another realm or issuer; choose another name
               auth.issuer[2].leeway_s: 3600 is out of range; write a number from 0 to 600
               auth.issuer[2].authz_server: `https://a/"b` is not a URL of https; write where clients get tokens in authz_server
-              auth.issuer[3].keys_file: keys come from one place; write keys_file or keys_url"#]],
+              auth.issuer[3].keys_file: keys come from one place; write keys_file or keys_url
+              auth.issuer[4].keys_url: a URL with a user before the host; leave out what stands before the @: keys are given to everybody"#]],
     );
 }
 
