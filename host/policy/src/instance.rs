@@ -129,22 +129,20 @@ impl Blueprint {
         store.epoch_deadline_async_yield_and_update(1);
         store.set_epoch_deadline(first_slice_ticks());
         store.set_hostcall_fuel(IMPORT_BYTES_MAX + 2 * policy.limits().body_bytes_max);
-        let started = self
-            .pre
-            .instantiate_async(&mut store)
-            .await
-            .map_err(|error| {
-                if error.is::<PoolConcurrencyLimitError>() {
-                    Fault::Pool
-                } else {
-                    not_made("does not start", &error)
-                }
-            })?;
+        let started = self.pre.instantiate_async(&mut store).await;
+        let started = started.map_err(|error| match refused_memory(&store) {
+            Some(fault) => fault,
+            None if error.is::<PoolConcurrencyLimitError>() => Fault::Pool,
+            None => not_made("does not start", &error),
+        })?;
         let guests = self.indices.load(&mut store, &started)?;
         if let Some(lifecycle) = &guests.lifecycle {
             let configured = lifecycle.call_configure(&mut store, &self.config).await;
             configured
-                .map_err(|error| not_made("configure trapped", &error))?
+                .map_err(|error| {
+                    let trapped = || not_made("configure trapped", &error);
+                    refused_memory(&store).unwrap_or_else(trapped)
+                })?
                 .map_err(|reason| Fault::Instance(format!("configure refused: {reason}")))?;
         }
         policy.tally(worker).instances_made.fetch_add(1, Relaxed);
@@ -242,11 +240,8 @@ impl Instance {
 
     /// A trap in the words of the limit that caused it.
     pub(crate) fn trap(&self, error: &wasmtime::Error) -> Fault {
-        let memory = &self.store.data().memory;
-        match memory.refused {
-            imports::Refused::Growth => Fault::Memory(memory.bytes_max),
-            imports::Refused::Nothing => Fault::Trap(error.root_cause().to_string()),
-        }
+        let trapped = || Fault::Trap(error.root_cause().to_string());
+        refused_memory(&self.store).unwrap_or_else(trapped)
     }
 
     /// Hooks that its configuration has no use for.
@@ -350,6 +345,15 @@ fn wrong_type(interface: &str, error: &wasmtime::Error) -> Fault {
     Fault::Instance(format!(
         "{interface} has another type than in {PACKAGE}@{VERSION} ({reason}); build it against that version"
     ))
+}
+
+/// Whatever the guest or the engine says of it then: this is the limit to be named.
+fn refused_memory(store: &Store<State>) -> Option<Fault> {
+    let memory = &store.data().memory;
+    match memory.refused {
+        imports::Refused::Growth => Some(Fault::Memory(memory.bytes_max)),
+        imports::Refused::Nothing => None,
+    }
 }
 
 fn not_made(what: &str, error: &wasmtime::Error) -> Fault {

@@ -205,6 +205,17 @@ fn memory_has_a_limit() {
 }
 
 #[test]
+fn memory_that_a_policy_begins_with_has_the_same_limit() {
+    let guest = Guest::new("a").request("(call $next)").build();
+    let started = Host::start(&[("a", guest)], |spec| {
+        spec.limits.memory_bytes_max = 1 << 16
+    });
+    let error = started.err().unwrap().to_string();
+    let named = "needs more memory than memory_bytes_max = 65536";
+    assert!(error.contains(named), "{error}");
+}
+
+#[test]
 fn beyond_the_limit_in_flight_the_failure_mode_applies_at_once() {
     let host = host(
         Guest::new("a")
