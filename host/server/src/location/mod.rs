@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasher, Hash, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -38,11 +38,19 @@ pub(crate) struct Locations {
     sessions: Index<SessionKey, Aor>,
     flows: Index<FlowId, Aor>,
     /// Connections whose clients named their session, whether or not they registered.
-    named: Index<SessionKey, Arc<Flow>>,
+    named: Index<SessionKey, Arc<Named>>,
     /// Addresses of record with a binding.
     registrations: AtomicUsize,
     registrations_max: usize,
     disk: Option<Disk>,
+}
+
+/// A connection whose client named its session.
+#[derive(Debug)]
+struct Named {
+    flow: Arc<Flow>,
+    /// Its client opened another since anything was heard on it: it is another tab of that session, or a network that is gone.
+    is_doubted: AtomicBool,
 }
 
 impl Locations {
@@ -113,17 +121,38 @@ impl Locations {
         }
     }
 
-    /// A connection is up.
-    pub(crate) fn opened(&self, flow: &Arc<Flow>) {
-        if let Some(session) = flow.session {
-            self.named.insert(session, Arc::clone(flow));
+    /// A connection is up. Those that its client had before are doubted until something is heard on them: they are to be asked.
+    pub(crate) fn opened(&self, flow: &Arc<Flow>) -> Vec<FlowId> {
+        let Some(session) = flow.session else {
+            return Vec::new();
+        };
+        let earlier = self.named.get(&session);
+        let named = Named {
+            flow: Arc::clone(flow),
+            is_doubted: AtomicBool::new(false),
+        };
+        self.named.insert(session, Arc::new(named));
+        let doubt = |named: Arc<Named>| {
+            named.is_doubted.store(true, Relaxed);
+            named.flow.id
+        };
+        earlier.into_iter().map(doubt).collect()
+    }
+
+    /// Its peer is there.
+    pub(crate) fn heard(&self, flow: &Flow) {
+        let of_session = flow.session.map(|session| self.named.get(&session));
+        for named in of_session.into_iter().flatten() {
+            if named.flow.id == flow.id {
+                named.is_doubted.store(false, Relaxed);
+            }
         }
     }
 
     /// It is gone.
     pub(crate) fn closed(&self, flow: &Flow) {
         if let Some(session) = flow.session {
-            self.named.remove(&session, |each| each.id == flow.id);
+            self.named.remove(&session, |each| each.flow.id == flow.id);
         }
         self.unreachable(flow.id);
     }
@@ -209,10 +238,11 @@ impl Locations {
 
     /// By a connection that named it, else by what is registered.
     fn session(&self, key: SessionKey, hint: FlowId, now: Instant) -> Option<Arc<Flow>> {
-        let mut named = self.named.get(&key);
-        let at = named.iter().position(|flow| flow.id == hint);
-        if let Some(flow) = at.map(|at| named.swap_remove(at)).or_else(|| named.pop()) {
-            return Some(flow);
+        let named = self.named.get(&key);
+        let is_it = |each: &&Arc<Named>| each.flow.id == hint && !each.is_doubted.load(Relaxed);
+        // Of a tab that was duplicated each has its own dialogs; else the newest is the one whose network is there.
+        if let Some(found) = named.iter().find(is_it).or(named.last()) {
+            return Some(Arc::clone(&found.flow));
         }
         self.users_of(key, hint).into_iter().find_map(|aor| {
             let shard = lock(self.shard(&aor));

@@ -95,13 +95,16 @@ fn a_session_that_was_named_is_found_without_a_registration() {
         Arc::new(Flow { session, ..flow })
     };
     let reached = |hint| locations.session(SessionKey(99), flow(hint).id, now);
-    locations.opened(&named(1));
-    locations.opened(&named(2));
+    assert_eq!(locations.opened(&named(1)), []);
+    assert_eq!(locations.opened(&named(2)), [flow(1).id]);
+    // The network of the first may be gone, and nobody has noticed.
+    assert_eq!(reached(1), Some(named(2)));
+    locations.heard(&named(1));
     // A tab that was duplicated: each has its own dialogs.
     assert_eq!(reached(1), Some(named(1)));
     assert_eq!(reached(2), Some(named(2)));
     locations.closed(&named(2));
-    locations.opened(&named(3));
+    assert_eq!(locations.opened(&named(3)), [flow(1).id]);
     assert_eq!(reached(2), Some(named(3)));
     locations.closed(&named(1));
     locations.closed(&named(3));

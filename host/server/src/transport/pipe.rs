@@ -18,6 +18,14 @@ struct Inner {
     bytes: usize,
     waker: Option<Waker>,
     state: PipeState,
+    peer: Peer,
+}
+
+/// Whether the connection's task is to find out if its peer is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    Believed,
+    Doubted,
 }
 
 /// What the connection's task is to do.
@@ -57,6 +65,7 @@ impl Pipe {
             bytes: 0,
             waker: None,
             state: PipeState::Open,
+            peer: Peer::Believed,
         };
         Self {
             inner: RefCell::new(inner),
@@ -102,6 +111,19 @@ impl Pipe {
         if inner.state == PipeState::Open {
             inner.turn(PipeState::GoingAway);
         }
+    }
+
+    /// Its peer may be gone: the task is to ask it.
+    pub(crate) fn doubt(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.peer = Peer::Doubted;
+        inner.wake();
+    }
+
+    /// Is the peer to be asked? Once for each doubt.
+    pub(crate) fn take_doubt(&self) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        std::mem::replace(&mut inner.peer, Peer::Believed) == Peer::Doubted
     }
 
     /// Who is woken by the next change; `None` while the task looks for itself.

@@ -42,6 +42,8 @@ pub(crate) struct Bounds {
     pub(crate) message_bytes_max: usize,
     pub(crate) queue_bytes_max: usize,
     pub(crate) idle_max: Duration,
+    /// For the answer to a ping, of a peer that may be gone: its client has meanwhile opened another connection.
+    pub(crate) pong_max: Duration,
 }
 
 /// Who gets what a connection reads: its worker.
@@ -50,6 +52,8 @@ pub(crate) trait Inbox {
     fn poll_uncongested(&self, cx: &Context<'_>) -> Poll<()>;
     /// Bytes of one message came on `flow`.
     fn received(&self, flow: &Arc<Flow>, bytes: Bytes);
+    /// The peer of `flow`, who was doubted, is there.
+    fn heard(&self, flow: &Flow);
 }
 
 /// An open WebSocket.
@@ -59,7 +63,10 @@ pub(crate) struct Connection<S, I> {
     pipe: Rc<Pipe>,
     inbox: I,
     idle_max: Duration,
+    pong_max: Duration,
     heard_at: Instant,
+    /// When something must have come from a peer that is doubted.
+    answer_due: Option<tokio::time::Instant>,
     timer: Pin<Box<Sleep>>,
     closing: Closing,
     sent: Sent,
@@ -105,7 +112,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
             pipe,
             inbox,
             idle_max: bounds.idle_max,
+            pong_max: bounds.pong_max,
             heard_at: Instant::now(),
+            answer_due: None,
             timer: Box::pin(tokio::time::sleep(bounds.idle_max / 2)),
             closing: Closing::No,
             sent: Sent::Whole,
@@ -145,8 +154,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         if self.pipe.state() == PipeState::Overflowed {
             return Poll::Ready(Ended::Overflowed);
         }
-        // After all that was read: the answers leave together.
-        if self.write(cx).is_err() {
+        // After all that was read: the answers leave together, and what came before the ping is no answer to it.
+        if self.ask(cx).and_then(|()| self.write(cx)).is_err() {
             return Poll::Ready(Ended::Closed);
         }
         if let Poll::Ready(ended) = self.watch(cx) {
@@ -187,6 +196,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         self.flush(cx)
     }
 
+    /// Pings a peer that may be gone.
+    fn ask(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        if !self.pipe.take_doubt() || self.closing == Closing::Sent {
+            return Ok(());
+        }
+        let due = tokio::time::Instant::now() + self.pong_max;
+        self.answer_due = Some(due);
+        let next_look = self.timer.deadline().min(due);
+        self.timer.as_mut().reset(next_look);
+        self.start_send(Message::Ping(Bytes::new()))?;
+        self.flush(cx)
+    }
+
     fn start_send(&mut self, message: Message) -> Result<(), Error> {
         self.sent = Sent::Partly;
         Pin::new(&mut self.socket).start_send(message)
@@ -221,6 +243,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
             None => return Poll::Ready(Err(self.ended(None))),
         };
         self.heard_at = Instant::now();
+        if self.answer_due.take().is_some() {
+            self.inbox.heard(&self.flow);
+        }
         match message {
             Message::Text(text) => self.take(text.into()),
             Message::Binary(bytes) => self.take(bytes),
@@ -246,7 +271,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
             if self.closing == Closing::Sent {
                 return Poll::Ready(Ended::Drained);
             }
-            if silent >= self.idle_max {
+            let is_due = |due| due <= tokio::time::Instant::now();
+            if silent >= self.idle_max || self.answer_due.is_some_and(is_due) {
                 return Poll::Ready(Ended::Idle);
             }
             let due = if silent >= self.idle_max / 2 {
@@ -258,7 +284,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
             } else {
                 self.idle_max / 2
             };
-            self.timer.as_mut().reset((self.heard_at + due).into());
+            let next_look = (self.heard_at + due).into();
+            let answer_due = self.answer_due.unwrap_or(next_look);
+            self.timer.as_mut().reset(next_look.min(answer_due));
         }
         Poll::Pending
     }
@@ -311,6 +339,9 @@ mod tests {
         fn received(&self, _flow: &Arc<Flow>, bytes: Bytes) {
             self.0.borrow_mut().push(bytes);
         }
+        fn heard(&self, _flow: &Flow) {
+            self.0.borrow_mut().push(Bytes::from_static(b"heard"));
+        }
     }
 
     fn flow() -> Arc<Flow> {
@@ -332,6 +363,7 @@ mod tests {
         message_bytes_max: 4_096,
         queue_bytes_max: 65_536,
         idle_max: Duration::from_secs(120),
+        pong_max: Duration::from_millis(200),
     };
 
     /// A connection over a pipe of `room` bytes; what it read, how it ended, and a client at the other end.
@@ -375,6 +407,31 @@ mod tests {
         })
         .await;
         assert_eq!(ended, Ended::Closed);
+    }
+
+    /// What it sent before it was doubted says nothing.
+    #[tokio::test]
+    async fn a_peer_that_is_doubted_is_asked() {
+        let (heard, ended) = check(4_096, async |mut client, pipe| {
+            client.send(Message::text("OPTIONS")).await.unwrap();
+            pipe.doubt();
+            assert_eq!(
+                client.next().await.unwrap().unwrap(),
+                Message::Ping(Bytes::new())
+            );
+            client.flush().await.unwrap();
+            tokio::time::sleep(BOUNDS.pong_max * 2).await;
+            pipe.doubt();
+            tokio::time::sleep(BOUNDS.pong_max / 2).await;
+            // It is open, and answers no more.
+            pipe.push(Bytes::from_static(b"BYE")).unwrap();
+            tokio::time::sleep(BOUNDS.pong_max).await;
+        })
+        .await;
+        assert_eq!(
+            (heard, ended),
+            (vec!["OPTIONS".into(), "heard".into()], Ended::Idle)
+        );
     }
 
     #[tokio::test]

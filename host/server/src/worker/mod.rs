@@ -262,9 +262,24 @@ impl Worker {
             if let Side::Upstream(id) = flow.side {
                 self.shared.directory.connected(id, flow.peer.ip(), flow.id);
             }
-            self.shared.locations.opened(flow);
+            let doubted = self.shared.locations.opened(flow);
             let flow = Arc::clone(flow);
             self.connections.insert(serial, Open { flow, pipe });
+            if !doubted.is_empty() {
+                self.turn(|worker| doubted.into_iter().for_each(|flow| worker.doubt(flow)));
+            }
+        }
+    }
+
+    /// Asks the peer of a connection whether it is still there.
+    fn doubt(&mut self, flow: FlowId) {
+        match flow {
+            FlowId::Connection { worker, serial } if worker == self.id => {
+                let open = self.connections.get(&serial);
+                open.into_iter().for_each(|open| open.pipe.doubt());
+            }
+            FlowId::Connection { worker, .. } => self.post(worker, Mail::Doubt { flow }),
+            FlowId::Datagram { .. } => {}
         }
     }
 
@@ -335,6 +350,10 @@ impl websocket::Inbox for WorkerRef {
     fn received(&self, flow: &Arc<Flow>, bytes: Bytes) {
         self.borrow_mut()
             .turn(|worker| worker.received(flow, bytes));
+    }
+
+    fn heard(&self, flow: &Flow) {
+        self.borrow().shared.locations.heard(flow);
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) enum Mail {
     SendFailed { to: Destination },
     /// A connection is gone.
     FlowClosed { flow: FlowId },
+    /// The client of the receiver's connection has opened another: is the old one still there?
+    Doubt { flow: FlowId },
     /// A member of an upstream was looked after.
     Member {
         member: SocketAddr,
@@ -71,6 +73,7 @@ impl Worker {
             }
             Mail::SendFailed { .. }
             | Mail::FlowClosed { .. }
+            | Mail::Doubt { .. }
             | Mail::Member { .. }
             | Mail::Members { .. }
             | Mail::Keys(_)
@@ -114,6 +117,7 @@ impl Worker {
             }),
             Mail::Member { member, health } => self.handle(Input::Member { member, health }),
             Mail::FlowClosed { flow } => self.flow_closed(flow),
+            Mail::Doubt { flow } => self.doubt(flow),
             Mail::Keys(keys) => self.proxy.set_keys(keys),
             Mail::Drain => self.handle(Input::Drain),
             Mail::Close => self.connections.values().for_each(|open| open.pipe.close()),

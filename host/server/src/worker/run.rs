@@ -48,6 +48,8 @@ use crate::{
 pub(crate) const TIMER_GRAIN: Duration = Duration::from_millis(10);
 /// How often calls that are thought to be over are forgotten.
 const EXPIRE_CALLS_EVERY: Duration = Duration::from_secs(60);
+/// How long a WebSocket may leave a ping unanswered when its client has another.
+const PONG_MAX: Duration = Duration::from_secs(5);
 /// How long connections may take to say goodbye.
 const GOODBYE_MAX: Duration = Duration::from_secs(3);
 
@@ -238,6 +240,7 @@ fn accept_all(
                 message_bytes_max: length(limits.message_bytes_max),
                 queue_bytes_max: length(limits.connection_queue_bytes_max),
                 idle_max,
+                pong_max: PONG_MAX,
             },
         };
         accepting.push(tasks.spawn_local(accept::accept(listener, Rc::new(door))));

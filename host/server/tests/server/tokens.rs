@@ -4,10 +4,13 @@ use std::{path::Path, time::Duration};
 
 use serde_json::json;
 use tokio::net::UdpSocket;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     auth::{PBX_NUMBER, ask, component, file, register},
-    client::{Browser, as_callee, as_caller, fresh, receive_on, request, send_to, uri, via_of},
+    client::{
+        Browser, Sip, as_callee, as_caller, fresh, receive_on, request, send_to, uri, via_of,
+    },
     issuer::{Signer, bearer, claims, key_set},
     scene::Scene,
 };
@@ -194,18 +197,15 @@ async fn a_token_in_the_upgrade_lets_a_browser_in_until_it_is_over() {
     scene.end().await;
 }
 
-/// It does not register: the token says whose the session is that it names.
-#[tokio::test]
-async fn a_page_that_is_loaded_again_keeps_the_calls_of_its_session() {
-    let signer = Signer::new("one");
-    let keys = file("keys.json", &key_set(&signer));
-    let scene = scene_of(&keys, ", upgrade = \"required\"").await;
-    let load = async |user: &str| {
-        let token = signer.token(user, 60);
-        let path = format!("/?session=4f1c&access_token={token}");
-        Browser::knock(&scene, user, &path, &[]).await.unwrap()
-    };
-    let mut alice = load("alice").await;
+/// A page that does not register: the token says whose the session is that it names.
+async fn load(scene: &Scene, signer: &Signer, user: &str) -> Browser {
+    let token = signer.token(user, 60);
+    let path = format!("/?session=4f1c&access_token={token}");
+    Browser::knock(scene, user, &path, &[]).await.unwrap()
+}
+
+/// She calls the PBX: its answer.
+async fn call_pbx(scene: &Scene, alice: &mut Browser) -> Sip {
     let contact = format!("Contact: {}\r\n", alice.contact());
     let fields = alice.from(PBX_NUMBER) + &contact;
     let invite = request("INVITE", PBX_NUMBER, Browser::VIA, 1, &fields);
@@ -215,22 +215,70 @@ async fn a_page_that_is_loaded_again_keeps_the_calls_of_its_session() {
     let accept = accept.answer("200 OK", "p", &contact);
     send_to(&scene.pbx, scene.address("udp"), &accept).await;
     assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
+    accept
+}
 
+#[tokio::test]
+async fn a_page_that_is_loaded_again_keeps_the_calls_of_its_session() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let scene = scene_of(&keys, ", upgrade = \"required\"").await;
+    let mut alice = load(&scene, &signer, "alice").await;
+    let accept = call_pbx(&scene, &mut alice).await;
     let target = uri(&alice.contact()).to_owned();
     drop(alice);
-    let _mallory = load("mallory").await;
+    let _mallory = load(&scene, &signer, "mallory").await;
     let (dialog, via) = (as_callee(&accept), via_of(&scene.pbx));
     let bye = |cseq| request("BYE", &target, &via, cseq, &dialog);
     send_to(&scene.pbx, scene.address("udp"), &bye(1)).await;
     let refused = receive_on(&scene.pbx).await;
     assert_eq!(refused.start(), "SIP/2.0 430 Flow Failed");
-    let mut alice = load("alice").await;
+    let mut alice = load(&scene, &signer, "alice").await;
     send_to(&scene.pbx, scene.address("udp"), &bye(2)).await;
     let received = alice.receive().await;
     assert!(received.start().starts_with("BYE "), "{}", received.0);
     let unknown = received.answer("481 Call/Transaction Does Not Exist", "", "");
     alice.send(&unknown).await;
     assert_eq!(receive_on(&scene.pbx).await.start(), unknown.start());
+    std::fs::remove_file(keys).unwrap();
+    scene.end().await;
+}
+
+/// The old connection is half open: no end of it ever comes, and no answer to a ping. That of a tab that was duplicated is not.
+#[tokio::test]
+async fn of_two_connections_of_a_session_the_newest_counts_until_the_other_answers() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let scene = scene_of(&keys, ", upgrade = \"required\"").await;
+    let mut old = load(&scene, &signer, "alice").await;
+    let accept = call_pbx(&scene, &mut old).await;
+    let target = uri(&old.contact()).to_owned();
+    let (dialog, via) = (as_callee(&accept), via_of(&scene.pbx));
+    let info = |cseq| request("INFO", &target, &via, cseq, &dialog);
+    let mut new = load(&scene, &signer, "alice").await;
+    send_to(&scene.pbx, scene.address("udp"), &info(1)).await;
+    let received = new.receive().await;
+    assert!(received.start().starts_with("INFO "), "{}", received.0);
+    new.send(&received.answer("200 OK", "", "")).await;
+    assert_eq!(receive_on(&scene.pbx).await.start(), "SIP/2.0 200 OK");
+
+    assert!(matches!(old.next().await, Some(Message::Ping(_))));
+    old.send(&Sip("\r\n\r\n".to_owned())).await;
+    assert_eq!(old.receive().await.0, "\r\n");
+    send_to(&scene.pbx, scene.address("udp"), &info(2)).await;
+    let received = old.receive().await;
+    assert!(received.start().starts_with("INFO "), "{}", received.0);
+    old.send(&received.answer("200 OK", "", "")).await;
+    assert_eq!(receive_on(&scene.pbx).await.start(), "SIP/2.0 200 OK");
+
+    // Now it answers no more.
+    let _newest = load(&scene, &signer, "alice").await;
+    let closed = "hookswitch_connections_idle_closed_total";
+    let within = tokio::time::Instant::now() + Duration::from_secs(20);
+    while scene.total(closed, "").await != 2 {
+        assert!(tokio::time::Instant::now() < within);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     std::fs::remove_file(keys).unwrap();
     scene.end().await;
 }
