@@ -308,8 +308,7 @@ fn python_with_too_little_memory_is_refused() {
     let Err(error) = started else {
         panic!("it was taken")
     };
-    expect!["does not start: memory minimum size of 199 pages exceeds memory limits"]
-        .assert_eq(&error.faults[0].1);
+    expect!["needs more memory than memory_bytes_max = 1048576"].assert_eq(&error.faults[0].1);
 }
 
 #[test]
