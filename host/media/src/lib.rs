@@ -3,6 +3,12 @@
 //! Knows nothing of SIP: a branch of a call is a name, a session description is bytes. `direct` is the mode in which media goes from
 //! end to end and not through us.
 
+pub mod packet;
+pub mod rtp;
+pub mod srtp;
+#[cfg(test)]
+mod testing;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
