@@ -3,6 +3,7 @@
 //! Knows nothing of SIP: a branch of a call is a name, a session description is bytes. `direct` is the mode in which media goes from
 //! end to end and not through us.
 
+pub mod dtls;
 pub mod ice;
 pub mod packet;
 pub mod rtp;
