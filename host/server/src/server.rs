@@ -426,16 +426,16 @@ fn start_workers(
     let proxies = (0..shared.config.workers)
         .map(|id| proxy_config::of(&shared.config, &bound, keys, &shared.carriers, WorkerId(id)));
     let proxies: Vec<_> = proxies.collect();
-    let mut seats = seats(shared, bound, state)?;
+    let seats = seats(shared, bound, state)?;
     let mut workers = Vec::new();
-    for ((id, mailbox), proxy) in (0..).zip(letters).zip(proxies) {
+    for (((id, mailbox), proxy), seats) in (0..).zip(letters).zip(proxies).zip(seats) {
         let start = worker::Start {
             id: WorkerId(id),
             shared: Arc::clone(shared),
             proxy,
             seed: state::random()?,
             metrics: shared.metrics.of(id),
-            seats: seats.pop().unwrap_or_default(),
+            seats,
             mailbox,
             phase: phase.clone(),
         };
@@ -444,7 +444,7 @@ fn start_workers(
     Ok(workers)
 }
 
-/// For each worker, its socket of each listener.
+/// For each worker, in their order, its socket of each listener.
 fn seats(shared: &Shared, bound: Vec<Bound>, state: &State) -> Result<Vec<Vec<Seat>>> {
     let mut seats: Vec<Vec<Seat>> = std::iter::repeat_with(Vec::new)
         .take(shared.config.workers.into())

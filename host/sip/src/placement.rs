@@ -10,10 +10,13 @@ use crate::{
     flow::WorkerId,
     header::NameAddr,
     message::{HeaderName, Message},
-    proxy::via::ViaBranch,
+    proxy::via,
     token::Token,
     uri::SipUri,
 };
+
+/// What the branches that we write begin with; the number of the worker follows, in two lower-case hexadecimal digits.
+pub const BRANCH_COOKIE: &str = via::COOKIE;
 
 /// What a message came on, as far as its placement depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ pub fn owner(
 }
 
 fn branch_hint(response: &Message) -> Option<WorkerId> {
-    ViaBranch::of(response).map(|branch| branch.worker)
+    via::ViaBranch::of(response).map(|branch| branch.worker)
 }
 
 /// In the topmost Route, or in the Request-URI where a strict router put it (RFC 3261 §16.4).

@@ -5,6 +5,7 @@ pub(crate) mod crowd;
 pub(crate) mod dial;
 pub(crate) mod pages;
 pub(crate) mod pipe;
+mod steer;
 pub(crate) mod stream;
 pub(crate) mod tls;
 pub(crate) mod udp;
@@ -98,9 +99,11 @@ fn bind_all(address: SocketAddr, kind: Type, workers: u8) -> io::Result<Sockets>
         sockets.push(open(address, kind, Reuse::Port)?);
     }
     if kind == Type::DGRAM {
-        return Ok(Sockets::Udp(
-            sockets.into_iter().map(UdpSocket::from).collect(),
-        ));
+        let sockets: Vec<_> = sockets.into_iter().map(UdpSocket::from).collect();
+        if let Err(error) = steer::responses(&sockets) {
+            tracing::info!(%address, %error, "the kernel does not lead responses to their workers: each costs a hop");
+        }
+        return Ok(Sockets::Udp(sockets));
     }
     sockets
         .iter()

@@ -116,7 +116,8 @@ fn take(socket: &DatagramSocket, flow: &Arc<Flow>, bytes: &[u8], worker: &mut Wo
     }
 }
 
-/// Flows of the peers that were heard lately. All datagrams of a peer come to the same worker's socket, so no other worker has any.
+/// Flows of the peers that were heard lately. All requests of a peer come to the same worker's socket, so only that one has what policies
+/// gave to it.
 struct Flows {
     port: Port,
     /// Of the directory that said whose they are.

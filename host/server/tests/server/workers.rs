@@ -72,3 +72,22 @@ async fn one_pbx_on_one_socket_keeps_every_worker_busy() {
     browsers.iter().for_each(tokio::task::JoinHandle::abort);
     scene.end().await;
 }
+
+#[tokio::test]
+async fn responses_of_the_pbx_come_to_the_worker_that_waits_for_them() {
+    let scene = Scene::start("workers = 4", "").await;
+    let uri = "sip:9001@elsewhere.example";
+    for number in 0..4 * BROWSERS {
+        let mut browser = Browser::connect(&scene, &format!("user{number}")).await;
+        let fields = browser.from(uri);
+        let message = request("MESSAGE", uri, Browser::VIA, 1, &fields);
+        browser.send(&message).await;
+        let forwarded = receive_on(&scene.pbx).await;
+        let answer = forwarded.answer("200 OK", "p", "");
+        send_to(&scene.pbx, scene.address("udp"), &answer).await;
+        assert_eq!(browser.receive().await.start(), "SIP/2.0 200 OK");
+    }
+    let elsewhere = scene.total("hookswitch_messages_placed_elsewhere_total", "");
+    assert_eq!(elsewhere.await, 0);
+    scene.end().await;
+}

@@ -13,8 +13,8 @@ use crate::{
     message::{HeaderName, Message},
 };
 
-/// RFC 3261 §8.1.1.7, and what tells ours from others'.
-const COOKIE: &str = "z9hG4bKhs";
+/// What our branches begin with (RFC 3261 §8.1.1.7): two hexadecimal digits of the worker follow.
+pub(crate) const COOKIE: &str = "z9hG4bKhs";
 const WORKER_DIGITS: usize = 2;
 const NUMBER_DIGITS: usize = 16;
 const HASH_DIGITS: usize = 8;
