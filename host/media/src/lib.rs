@@ -7,6 +7,7 @@ pub mod dtls;
 pub mod ice;
 pub mod packet;
 pub mod rtp;
+pub mod sdp;
 pub mod srtp;
 pub mod stun;
 #[cfg(test)]
