@@ -30,7 +30,6 @@ use tokio::{
 };
 
 use crate::{
-    auth,
     metrics::{head, line},
     policy_metrics,
     server::{Phase, Shared},
@@ -70,7 +69,6 @@ async fn run(listener: Option<TcpListener>, state: State, mut phase: watch::Rece
     let served = phase.wait_for(|phase| phase.shared().is_some()).await;
     if let Some(shared) = served.ok().and_then(|phase| phase.shared().cloned()) {
         tokio::spawn(rotate_keys(Arc::clone(&shared), state));
-        auth::keys::fetch_all(&shared.config.auth, &shared.auth);
         tokio::spawn(sweep(shared));
     }
     // Only when the sender is gone.

@@ -128,6 +128,7 @@ impl Server {
         let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
         admin::spawn(admin, state.clone(), seen.clone())?;
         let auth = auth::start(&config.auth, &state)?;
+        let first_fetch = auth::keys::fetch_all(&config.auth, &auth, seen.clone())?;
         let (engine, policies) = load_policies(&config, &state, &auth)?;
         let connectors = connectors(&config)?;
         let carriers = Carriers::new(&config)?;
@@ -176,6 +177,8 @@ impl Server {
             mailboxes,
             config,
         });
+        // Nobody is to be turned away for a token that the issuer's keys would have verified.
+        first_fetch.wait();
         let workers = start_workers(&shared, bound, &keys, &state, letters, &seen)?;
         names::spawn(&shared)?;
         let reload = file

@@ -1,23 +1,42 @@
 //! The keys of issuers: from a file that is watched, or fetched from a server. The last good ones are used until there are better ones.
 
 use std::{
+    convert::Infallible,
+    io,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use hookswitch_auth::{Auth, Issuer, Keys};
 use hookswitch_policy::FileWatch;
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{fetch, read};
-use crate::config::{self, KeySource, KeyUrl};
+use crate::{
+    config::{self, KeySource, KeyUrl},
+    server::Phase,
+};
 
+/// The start waits no longer for keys: an issuer that is away concerns not everybody.
+const FIRST_FETCH_MAX: Duration = Duration::from_secs(3);
 /// How often it is looked at whether a token named an unknown key.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// After a failure the next try waits, each time twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// The first try for the keys of every issuer.
+pub(crate) struct FirstFetch {
+    /// Closed once all have been tried for.
+    tried: mpsc::Receiver<Infallible>,
+    until: Instant,
+}
 
 /// An issuer with its keys, if they are in a file.
 ///
@@ -52,25 +71,70 @@ fn of_file(config: &config::Issuer, path: &Path) -> Result<Keys> {
     keys.with_context(|| path.display().to_string())
 }
 
-/// Fetches the keys of every issuer that has them on a server: at once, before they grow old, and when a token names an unknown one.
-pub(crate) fn fetch_all(config: &config::Auth, auth: &Arc<Auth>) {
-    for issuer in &config.issuers {
-        if let KeySource::Url(url) = &issuer.keys {
-            let name = issuer.config.name.clone();
-            tokio::spawn(fetch_for_ever(name, url.clone(), Arc::clone(auth)));
+/// Fetches the keys of every issuer that has them on a server: at once, before they grow old, and when a token names an unknown one. A
+/// thread of its own does so, which ends when `phase`'s sender is gone.
+pub(crate) fn fetch_all(
+    config: &config::Auth,
+    auth: &Arc<Auth>,
+    mut phase: watch::Receiver<Phase>,
+) -> io::Result<FirstFetch> {
+    let (trying, tried) = mpsc::channel();
+    let of_issuer = |issuer: &config::Issuer| match &issuer.keys {
+        KeySource::Url(url) => Some(fetch_for_ever(
+            issuer.config.name.clone(),
+            url.clone(),
+            Arc::clone(auth),
+            trying.clone(),
+        )),
+        KeySource::File(_) => None,
+    };
+    let fetches: Vec<_> = config.issuers.iter().filter_map(of_issuer).collect();
+    if !fetches.is_empty() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let thread = thread::Builder::new().name("keys".to_owned());
+        thread.spawn(move || {
+            runtime.block_on(async {
+                let _fetching: JoinSet<()> = fetches.into_iter().collect();
+                while phase.changed().await.is_ok() {}
+            });
+        })?;
+    }
+    let until = Instant::now() + FIRST_FETCH_MAX;
+    Ok(FirstFetch { tried, until })
+}
+
+impl FirstFetch {
+    /// Until every issuer has answered, or failed to, or it has taken too long.
+    pub(crate) fn wait(self) {
+        let left = self.until.saturating_duration_since(Instant::now());
+        match self.tried.recv_timeout(left) {
+            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!("serving without the keys of an issuer that does not answer");
+            }
+            Ok(never) => match never {},
         }
     }
 }
 
-async fn fetch_for_ever(name: String, from: KeyUrl, auth: Arc<Auth>) {
+async fn fetch_for_ever(
+    name: String,
+    from: KeyUrl,
+    auth: Arc<Auth>,
+    trying: mpsc::Sender<Infallible>,
+) {
     let Some(issuer) = auth.issuers.get(&name) else {
         return;
     };
+    let mut trying = Some(trying);
     let mut backoff = BACKOFF_FIRST;
     loop {
         let keys = fetched(issuer, &from).await;
         let is_good = keys.is_ok();
         renew(issuer, keys);
+        drop(trying.take());
         if is_good {
             backoff = BACKOFF_FIRST;
             until_wanted(issuer, &from).await;

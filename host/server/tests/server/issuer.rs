@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
-    task::JoinHandle,
+    runtime::Builder,
+    task::AbortHandle,
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -69,22 +70,25 @@ pub(crate) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
-/// A server of keys: gives to everybody what it has, or 503 if it has nothing.
+/// A server of keys, on a thread of its own: gives to everybody what it has, or 503 if it has nothing.
 pub(crate) struct KeyServer {
     keys: Arc<Mutex<Option<String>>>,
     /// Who got no keys: there were none, or its TLS handshake failed.
     turned_away: Arc<AtomicU32>,
     pub(crate) port: u16,
-    pub(crate) task: JoinHandle<()>,
+    pub(crate) task: AbortHandle,
 }
 
 impl KeyServer {
-    pub(crate) async fn start(tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub(crate) fn start(tls: Option<TlsAcceptor>) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (keys, turned_away) = (Arc::default(), Arc::<AtomicU32>::default());
         let has = (Arc::clone(&keys), Arc::clone(&turned_away));
-        let task = tokio::spawn(async move {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let task = runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 match &tls {
@@ -96,11 +100,14 @@ impl KeyServer {
                 }
             }
         });
+        let abort = task.abort_handle();
+        // Whoever starts a server waits for its first answer.
+        std::thread::spawn(move || drop(runtime.block_on(task)));
         Self {
             keys,
             turned_away,
             port,
-            task,
+            task: abort,
         }
     }
 

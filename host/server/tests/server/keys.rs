@@ -30,7 +30,7 @@ async fn keys_rotate_with_their_file() {
 #[tokio::test]
 async fn keys_are_fetched_again_when_a_token_names_another() {
     let (old, new) = (Signer::new("old"), Signer::new("new"));
-    let server = KeyServer::start(None).await;
+    let server = KeyServer::start(None);
     let keys = format!(
         "keys_url = \"http://127.0.0.1:{}/keys\"\nkeys_s_min = 1",
         server.port
@@ -61,7 +61,7 @@ async fn keys_are_fetched_again_when_a_token_names_another() {
 async fn keys_are_taken_from_whom_the_ca_vouches_for_alone() {
     let signer = Signer::new("one");
     let (pem, acceptor) = certificate();
-    let server = KeyServer::start(Some(acceptor)).await;
+    let server = KeyServer::start(Some(acceptor));
     server.have(Some(key_set(&signer)));
     let (another, _) = certificate();
     let token = bearer(&signer.token("alice", 60));
@@ -81,7 +81,8 @@ async fn keys_are_taken_from_whom_the_ca_vouches_for_alone() {
 
     let (trusting, ca) = scene(&pem).await;
     let mut browser = Browser::connect(&trusting, "alice").await;
-    until_registered(&mut browser, &token, "200 OK").await;
+    let registered = register(&mut browser, "alice", &token).await;
+    assert_eq!(registered.start(), "SIP/2.0 200 OK");
     server.task.abort();
     trusting.end().await;
     std::fs::remove_file(ca).unwrap();
