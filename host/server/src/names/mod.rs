@@ -130,7 +130,9 @@ impl Named {
             let MemberAt::Name { host, port } = &member.at else {
                 continue;
             };
-            let due = match service::locate(&lookup, host, *port, &self.reaches).await {
+            let before = member.found.as_ref();
+            let found = service::locate(&lookup, host, *port, &self.reaches, before).await;
+            let due = match found {
                 Ok(found) => member.found.insert(found).until,
                 Err(error) => {
                     let upstream = &self.name;

@@ -1,7 +1,7 @@
 //! From the name of an upstream to its members, as RFC 3263 §4 says: NAPTR where DNS may choose the transport, then SRV, then
 //! addresses; a name with a port has addresses alone.
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 use futures_util::future::join_all;
 use hickory_resolver::{
@@ -17,7 +17,10 @@ use hookswitch_sip::{
 };
 use thiserror::Error;
 
-use super::lookup::{Lookup, Records};
+use super::{
+    RETRY_AFTER,
+    lookup::{Lookup, Records},
+};
 
 /// Members that one name leads to.
 const MEMBERS_MAX: usize = 32;
@@ -43,6 +46,15 @@ pub(super) struct Found {
     /// In an order that does not depend on that of the answers.
     pub(super) members: Vec<Member>,
     pub(super) until: Instant,
+    /// Of the services, if it was found by these.
+    targets: Vec<Target>,
+}
+
+/// Where a service is (RFC 2782), and the addresses that it had when they were known last.
+#[derive(Clone, Debug)]
+struct Target {
+    name: Name,
+    addresses: Vec<IpAddr>,
 }
 
 /// Why it leads nowhere.
@@ -65,12 +77,13 @@ struct Service {
     reach: Reach,
 }
 
-/// `reaches` are those of the upstream: one, or several of which DNS may choose.
+/// `reaches` are those of the upstream: one, or several of which DNS may choose. `before` is what was found last.
 pub(super) async fn locate(
     lookup: &Lookup,
     host: &str,
     port: Option<u16>,
     reaches: &[Reach],
+    before: Option<&Found>,
 ) -> Result<Found, NotFound> {
     let name = Name::from_utf8(host)?;
     let &[first, ..] = reaches else {
@@ -84,7 +97,8 @@ pub(super) async fn locate(
     for Service { name, reach } in &services {
         let records = lookup.services(name).await?;
         if !records.records.is_empty() {
-            return at_services(lookup, *reach, records).await;
+            let before = before.map_or(&[][..], |before| &before.targets);
+            return at_services(lookup, *reach, records, before).await;
         }
     }
     let reach = services.first().map_or(first, |service| service.reach);
@@ -95,7 +109,7 @@ pub(super) async fn locate(
         priority: 0,
         weight: 0,
     });
-    in_order(reach.way, members.collect(), found.until)
+    in_order(reach.way, members.collect(), found.until, Vec::new())
 }
 
 /// RFC 3263 §4.1: what NAPTR offers, the best first; without that, the services of the transports in our order.
@@ -147,11 +161,12 @@ fn pointed(naptr: &NAPTR, reaches: &[Reach]) -> Option<Service> {
     Some(Service { name, reach })
 }
 
-/// RFC 2782. One target that is not there leaves the others; what none of them knows is an error.
+/// RFC 2782. A target of which nobody answers is where it was `before`; if nothing is known of any, that is an error.
 async fn at_services(
     lookup: &Lookup,
     reach: Reach,
     services: Records<SRV>,
+    before: &[Target],
 ) -> Result<Found, NotFound> {
     let offered = services.records.iter().filter(|srv| !srv.target.is_root());
     let offered: Vec<&SRV> = offered.collect();
@@ -162,36 +177,48 @@ async fn at_services(
         .iter()
         .map(|srv| lookup.addresses(&srv.target, reach.family.record()));
     let found = join_all(found).await;
-    let (mut members, mut until, mut failed) = (Vec::new(), services.until, None);
+    let (mut members, mut targets) = (Vec::new(), Vec::new());
+    let (mut until, mut failed) = (services.until, None);
     for (srv, found) in offered.into_iter().zip(found) {
-        match found {
+        let name = srv.target.clone();
+        let addresses = match found {
             Ok(found) => {
                 until = until.min(found.until);
-                members.extend(of_target(srv, &found));
+                found.records
             }
-            Err(error) => failed = Some(error),
-        }
+            Err(error) => {
+                tracing::warn!(name = %name, %error, "a target of SRV is taken to be where it was");
+                until = until.min(Instant::now() + RETRY_AFTER);
+                failed = Some(error);
+                let known = before.iter().find(|target| target.name == name);
+                known.map_or_else(Vec::new, |target| target.addresses.clone())
+            }
+        };
+        members.extend(of_target(srv, &addresses));
+        targets.push(Target { name, addresses });
     }
     match failed {
         Some(error) if members.is_empty() => Err(error.into()),
-        Some(_) | None => in_order(reach.way, members, until),
+        Some(_) | None => in_order(reach.way, members, until, targets),
     }
 }
 
 /// The addresses of one target share its weight.
-fn of_target<'f>(
-    srv: &'f SRV,
-    found: &'f Records<std::net::IpAddr>,
-) -> impl Iterator<Item = Member> + 'f {
-    let shares = u16::try_from(found.records.len()).unwrap_or(u16::MAX);
-    found.records.iter().map(move |ip| Member {
+fn of_target<'f>(srv: &'f SRV, addresses: &'f [IpAddr]) -> impl Iterator<Item = Member> + 'f {
+    let shares = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
+    addresses.iter().map(move |ip| Member {
         address: (*ip, srv.port).into(),
         priority: srv.priority,
         weight: srv.weight.div_ceil(shares),
     })
 }
 
-fn in_order(way: Way, mut members: Vec<Member>, until: Instant) -> Result<Found, NotFound> {
+fn in_order(
+    way: Way,
+    mut members: Vec<Member>,
+    until: Instant,
+    targets: Vec<Target>,
+) -> Result<Found, NotFound> {
     members.sort_unstable_by_key(|member| (member.priority, member.address, member.weight));
     members.dedup_by_key(|member| member.address);
     members.truncate(MEMBERS_MAX);
@@ -201,6 +228,7 @@ fn in_order(way: Way, mut members: Vec<Member>, until: Instant) -> Result<Found,
             way,
             members,
             until,
+            targets,
         }),
     }
 }
@@ -236,7 +264,7 @@ mod tests {
             },
             family: Family::V4,
         };
-        let found = locate(&Lookup::new(&[]), host, port, &[reach]).await;
+        let found = locate(&Lookup::new(&[]), host, port, &[reach], None).await;
         let members = found.ok()?.members.into_iter();
         Some(members.map(|member| member.address.to_string()).collect())
     }

@@ -30,6 +30,8 @@ pub(crate) struct Dns {
 struct Zone {
     records: BTreeMap<(String, RecordType), (u32, Vec<RData>)>,
     datagrams: Datagrams,
+    /// Of which nothing can be said now.
+    failing: Option<String>,
     asked: Vec<(String, RecordType)>,
 }
 
@@ -75,6 +77,11 @@ impl Dns {
 
     pub(crate) fn forget_everything(&self) {
         self.zone().records.clear();
+    }
+
+    /// From now on the answer for this name alone is that there is none.
+    pub(crate) fn fail(&self, name: Option<&str>) {
+        self.zone().failing = name.map(str::to_owned);
     }
 
     /// Whoever wants an answer must ask over TCP.
@@ -165,6 +172,10 @@ fn answer(question: &[u8], zone: &mut Zone) -> Message {
     let kind = query.query_type();
     zone.asked.push((name.clone(), kind));
     answer.add_query(query);
+    if zone.failing.as_ref() == Some(&name) {
+        answer.metadata.response_code = ResponseCode::ServFail;
+        return answer;
+    }
     loop {
         let found = zone.records.get(&(name.clone(), kind));
         let aliased = zone.records.get(&(name.clone(), RecordType::CNAME));

@@ -188,6 +188,43 @@ async fn what_a_name_led_to_stays_good_while_there_is_no_such_name() {
 }
 
 #[tokio::test]
+async fn a_target_that_nobody_answers_for_stays_and_is_soon_asked_for_again() {
+    const FIRST: &str = "first.pbx.example";
+    const SECOND: &str = "second.pbx.example";
+    let dns = Dns::start().await;
+    let (first, first_port) = udp().await;
+    let (second, second_port) = udp().await;
+    let services = vec![
+        service(10, 0, first_port, FIRST),
+        service(20, 0, second_port, SECOND),
+    ];
+    dns.set(UDP_SERVICE, 600, services);
+    dns.set(FIRST, 1, vec![address(LOOPBACK)]);
+    dns.set(SECOND, 600, vec![address(LOOPBACK)]);
+    dns.fail(Some(FIRST));
+    let (scene, mut alice) = scene(&dns, "members = [\"pbx.example\"]", "").await;
+    let [first, second] = [first, second].map(|pbx| answering(pbx, &scene));
+    reaches(&mut alice).await;
+    assert_eq!((first.load(Relaxed), second.load(Relaxed)), (0, 1));
+
+    dns.fail(None);
+    let moved = reaches_now(&mut alice, &first);
+    let moved = tokio::time::timeout(Duration::from_secs(30), moved).await;
+    moved.expect("asked again, whatever the TTL of SRV");
+
+    let asked = || dns.asked(FIRST, RecordType::A);
+    dns.fail(Some(FIRST));
+    let before = (asked(), second.load(Relaxed));
+    while asked() == before.0 {
+        tokio::time::sleep(MOMENT).await;
+    }
+    tokio::time::sleep(10 * MOMENT).await;
+    sends(&mut alice, 3).await;
+    assert_eq!(second.load(Relaxed), before.1);
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn aliases_are_followed_to_services_and_to_addresses() {
     let dns = Dns::start().await;
     let (pbx, port) = udp().await;
