@@ -281,6 +281,7 @@ impl Scene {
                 Output::Ended(_) => continue,
                 Output::Withdraw { .. }
                 | Output::Challenged { .. }
+                | Output::FlowTimer { .. }
                 | Output::Trunk { .. }
                 | Output::Dropped { .. } => {
                     panic!("nothing goes wrong here: {output:?}")

@@ -111,7 +111,7 @@ pub struct Listener {
     pub advertised: Option<Advertised>,
     /// What is spoken.
     pub kind: ListenerKind,
-    /// Told to who registers a flow (RFC 5626 §5.4); a connection that is silent for longer, with some grace, is closed.
+    /// Told to who registers a flow, which is closed if it is silent for longer, with some grace (RFC 5626 §5.4).
     pub flow_timer: Option<Duration>,
 }
 

@@ -1,6 +1,6 @@
 //! What waits to be written to one connection: bounded, since a reader that does not read must cost its own connection and no other.
 
-use std::{cell::RefCell, collections::VecDeque, task::Waker};
+use std::{cell::RefCell, collections::VecDeque, task::Waker, time::Duration};
 
 use bytes::Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -19,6 +19,8 @@ struct Inner {
     waker: Option<Waker>,
     state: PipeState,
     peer: Peer,
+    /// Another limit of the peer's silence than the one that the task has.
+    silence_max: Option<Duration>,
 }
 
 /// Whether the connection's task is to find out if its peer is still there.
@@ -66,6 +68,7 @@ impl Pipe {
             waker: None,
             state: PipeState::Open,
             peer: Peer::Believed,
+            silence_max: None,
         };
         Self {
             inner: RefCell::new(inner),
@@ -124,6 +127,18 @@ impl Pipe {
     pub(crate) fn take_doubt(&self) -> bool {
         let mut inner = self.inner.borrow_mut();
         std::mem::replace(&mut inner.peer, Peer::Believed) == Peer::Doubted
+    }
+
+    /// Its peer promised to be heard so often: the task is to close the connection when it is not.
+    pub(crate) fn expect_within(&self, silence_max: Duration) {
+        let mut inner = self.inner.borrow_mut();
+        inner.silence_max = Some(silence_max);
+        inner.wake();
+    }
+
+    /// From now on, if there is anything new.
+    pub(crate) fn take_silence_max(&self) -> Option<Duration> {
+        self.inner.borrow_mut().silence_max.take()
     }
 
     /// Who is woken by the next change; `None` while the task looks for itself.

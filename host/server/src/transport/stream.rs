@@ -158,6 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Pending => break,
             }
         }
+        self.take_silence_max();
         if let Poll::Ready(ended) = self.watch(cx) {
             return Poll::Ready(ended);
         }
@@ -272,6 +273,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             began => began,
         };
+    }
+
+    /// The peer may have been told how long it may be silent.
+    fn take_silence_max(&mut self) {
+        if let Some(silence_max) = self.pipe.take_silence_max() {
+            self.keeping.idle_max = silence_max;
+            let next_look = (self.heard_at + silence_max).into();
+            let next_look = self.timer.deadline().min(next_look);
+            self.timer.as_mut().reset(next_look);
+        }
     }
 
     /// Gives up a peer that is silent, or that never ends its message.

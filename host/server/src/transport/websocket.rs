@@ -158,6 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         if self.ask(cx).and_then(|()| self.write(cx)).is_err() {
             return Poll::Ready(Ended::Closed);
         }
+        self.take_silence_max();
         if let Poll::Ready(ended) = self.watch(cx) {
             return Poll::Ready(ended);
         }
@@ -261,6 +262,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
             // A full pipe ends the connection at the next look.
             Frame::Ping => drop(self.pipe.push(Bytes::from_static(framing::PONG))),
             Frame::Blank => {}
+        }
+    }
+
+    /// The client may have been told how long it may be silent.
+    fn take_silence_max(&mut self) {
+        if let Some(silence_max) = self.pipe.take_silence_max() {
+            self.idle_max = silence_max;
+            let next_look = (self.heard_at + silence_max / 2).into();
+            let next_look = self.timer.deadline().min(next_look);
+            self.timer.as_mut().reset(next_look);
         }
     }
 

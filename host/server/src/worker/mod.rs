@@ -21,7 +21,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -239,6 +239,8 @@ impl Worker {
             Output::Challenged { upstream, outcome } => {
                 self.shared.carriers.challenged(upstream, outcome);
             }
+            // RFC 5626 §5.4: what is on its way gets a grace.
+            Output::FlowTimer { flow, timer } => self.expect_within(flow, timer * 5 / 4),
             Output::Trunk { trunk, state } => self.shared.carriers.trunk_is(trunk, state),
         }
     }
@@ -279,6 +281,20 @@ impl Worker {
                 open.into_iter().for_each(|open| open.pipe.doubt());
             }
             FlowId::Connection { worker, .. } => self.post(worker, Mail::Doubt { flow }),
+            FlowId::Datagram { .. } => {}
+        }
+    }
+
+    /// From now on a connection is closed when nothing was heard on it for this long.
+    fn expect_within(&mut self, flow: FlowId, silence_max: Duration) {
+        match flow {
+            FlowId::Connection { worker, serial } if worker == self.id => {
+                let open = self.connections.get(&serial).into_iter();
+                open.for_each(|open| open.pipe.expect_within(silence_max));
+            }
+            FlowId::Connection { worker, .. } => {
+                self.post(worker, Mail::ExpectWithin { flow, silence_max });
+            }
             FlowId::Datagram { .. } => {}
         }
     }

@@ -1,7 +1,7 @@
 //! Mail between workers. A mailbox is bounded; what does not fit waits in the sender's outbox. Mail is always taken in, so two workers
 //! cannot wait for each other.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hookswitch_sip::{
@@ -38,6 +38,8 @@ pub(crate) enum Mail {
     FlowClosed { flow: FlowId },
     /// The client of the receiver's connection has opened another: is the old one still there?
     Doubt { flow: FlowId },
+    /// The client of the receiver's connection promised to be heard at least this often.
+    ExpectWithin { flow: FlowId, silence_max: Duration },
     /// A member of an upstream was looked after.
     Member {
         member: SocketAddr,
@@ -74,6 +76,7 @@ impl Worker {
             Mail::SendFailed { .. }
             | Mail::FlowClosed { .. }
             | Mail::Doubt { .. }
+            | Mail::ExpectWithin { .. }
             | Mail::Member { .. }
             | Mail::Members { .. }
             | Mail::Keys(_)
@@ -118,6 +121,7 @@ impl Worker {
             Mail::Member { member, health } => self.handle(Input::Member { member, health }),
             Mail::FlowClosed { flow } => self.flow_closed(flow),
             Mail::Doubt { flow } => self.doubt(flow),
+            Mail::ExpectWithin { flow, silence_max } => self.expect_within(flow, silence_max),
             Mail::Keys(keys) => self.proxy.set_keys(keys),
             Mail::Drain => self.handle(Input::Drain),
             Mail::Close => self.connections.values().for_each(|open| open.pipe.close()),

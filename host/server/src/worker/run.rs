@@ -217,13 +217,9 @@ fn accept_all(
         let Some(speaks) = speaks(shared, id) else {
             continue;
         };
-        let flow_timer = shared.config.listeners.get(usize::from(id.0));
-        let flow_timer = flow_timer.and_then(|listener| listener.flow_timer);
-        let idle_max = match (flow_timer, &speaks) {
-            // RFC 5626 §5.4: what is on its way gets a grace.
-            (Some(flow_timer), _) => flow_timer * 5 / 4,
-            (None, Speaks::WebSocket(_)) => limits.idle_max(),
-            (None, Speaks::Sip) => limits.stream_idle_max(),
+        let idle_max = match &speaks {
+            Speaks::WebSocket(_) => limits.idle_max(),
+            Speaks::Sip => limits.stream_idle_max(),
         };
         let door = Door {
             listener: id,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    client::{Browser, as_callee, fresh, request, uri},
+    client::{Browser, Sip, as_callee, fresh, request, uri},
     scene::Scene,
     stream::{Ca, Line, client},
 };
@@ -229,29 +229,38 @@ async fn a_carrier_that_connects_is_known_by_its_certificate() {
     scene.end().await;
 }
 
-/// RFC 5626 §5.4: who keeps to the timer that it was told stays.
+/// A phone of this name that is registered over TCP; `more` are parameters of its Contact.
+async fn registered(scene: &Scene, name: &str, more: &str) -> (Line, Sip) {
+    let mut phone = Line::tcp(ELSEWHERE, scene.address("tcp")).await;
+    let fields = format!(
+        "{}Supported: outbound\r\nContact: <sip:{name}@p.invalid>{more}\r\nExpires: 60\r\n",
+        from(name, &format!("sip:{name}@localhost"))
+    );
+    let register = request("REGISTER", "sip:localhost", &phone.via, 1, &fields);
+    phone.send(&register).await;
+    let answer = phone.receive().await;
+    (phone, answer)
+}
+
+/// RFC 5626 §5.4: who keeps to the timer that it was told stays, and so does who was told of none.
 #[tokio::test]
 async fn a_flow_that_is_not_kept_alive_is_closed() {
     let scene = Scene::start("", &format!("{TCP}flow_timer_s = 4\n")).await;
-    let mut phone = Line::tcp(ELSEWHERE, scene.address("tcp")).await;
-    let fields = format!(
-        "{}Supported: outbound\r\nContact: <sip:p@p.invalid>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\nExpires: 60\r\n",
-        from("phone", "sip:phone@localhost")
-    );
-    let via = phone.via.clone();
-    phone
-        .send(&request("REGISTER", "sip:localhost", &via, 1, &fields))
-        .await;
-    let answer = phone.receive().await;
+    let flow = ";reg-id=1;+sip.instance=\"<urn:uuid:1>\"";
+    let (mut phone, answer) = registered(&scene, "phone", flow).await;
     assert_eq!(answer.get("Require"), "outbound");
     assert_eq!(answer.get("Flow-Timer"), "4");
-    let mut silent = Line::tcp(ELSEWHERE, scene.address("tcp")).await;
+    let (mut silent, _) = registered(&scene, "silent", flow).await;
+    let (mut plain, answer) = registered(&scene, "plain", "").await;
+    assert!(!answer.0.contains("Flow-Timer"), "{}", answer.0);
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         phone.write(b"\r\n\r\n").await;
         assert_eq!(phone.read().await, b"\r\n");
     }
     assert_eq!(silent.read().await, b"");
+    plain.write(b"\r\n\r\n").await;
+    assert_eq!(plain.read().await, b"\r\n");
     let closed = "hookswitch_connections_idle_closed_total";
     assert_eq!(scene.total(closed, "").await, 1);
     scene.end().await;

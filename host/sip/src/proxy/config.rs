@@ -78,7 +78,7 @@ pub struct ListenerConfig {
     pub host: String,
     /// The advertised port.
     pub port: u16,
-    /// Within which a client is to send keep-alives on a flow that it registers (RFC 5626 §5.4): who listens closes those that do not.
+    /// Within which a client is to send keep-alives on a flow that it registers (RFC 5626 §5.4).
     pub flow_timer: Option<Duration>,
 }
 

@@ -1,10 +1,8 @@
 //! Which client and session a Contact is of, and whether by one flow of several (RFC 5626).
 
-use std::time::Duration;
-
-use super::{config::ListenerConfig, names::Names, reply::Reply};
+use super::{Proxy, io::Output, names::Names, reply::Reply};
 use crate::{
-    flow::SessionKey,
+    flow::{Flow, SessionKey},
     header::{Contact, NameAddr},
     message::{HeaderName, Message},
     registrar::{Aor, contact_address},
@@ -103,8 +101,14 @@ pub(super) fn has_option(message: &Message, name: HeaderName, option: &[u8]) -> 
         .any(|tag| tag.eq_ignore_ascii_case(option))
 }
 
-/// The value of Flow-Timer in the answer to a REGISTER that came by `listener`, if outbound was applied (RFC 5626 §5.4).
-pub(super) fn flow_timer(listener: Option<&ListenerConfig>) -> Option<String> {
-    let timer: Duration = listener?.flow_timer?;
-    Some(timer.as_secs().to_string())
+impl Proxy {
+    /// The value of Flow-Timer in the answer to this REGISTER, if outbound was applied (RFC 5626 §5.4). A flow that brings it from
+    /// another proxy is not the client's to keep alive.
+    pub(super) fn flow_timer(&mut self, register: &Message, flow: &Flow) -> Option<String> {
+        let listener = self.config.listeners.get(usize::from(flow.listener.0));
+        let timer = listener?.flow_timer.filter(|_| is_first_hop(register))?;
+        let flow = flow.id;
+        self.outputs.push_back(Output::FlowTimer { flow, timer });
+        Some(timer.as_secs().to_string())
+    }
 }

@@ -149,6 +149,14 @@ pub enum Output {
         /// What came of it.
         outcome: Challenged,
     },
+    /// The client at the other end of `flow` registered on it, and was told to send keep-alives at least this often (RFC 5626 §5.4): a flow
+    /// that is silent for longer may be closed.
+    FlowTimer {
+        /// Its name.
+        flow: FlowId,
+        /// As told.
+        timer: Duration,
+    },
     /// A registration of ours has another state.
     Trunk {
         /// Which.

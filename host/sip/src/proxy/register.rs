@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Proxy,
     asks::Waiting,
-    contact::{Outbound, client_key, flow_timer, has_option, outbound, session_key},
+    contact::{Outbound, client_key, has_option, outbound, session_key},
     ids::TxId,
     io::{Cause, StoreOp, StoreReply},
     reply::Reply,
@@ -141,7 +141,7 @@ impl Proxy {
     }
 
     /// RFC 3261 §10.3 step 8, RFC 3327 §5.3, RFC 5626 §6.
-    fn registered(&self, id: TxId, bindings: &[Binding]) -> Reply {
+    fn registered(&mut self, id: TxId, bindings: &[Binding]) -> Reply {
         let mut reply = Reply::new(200, Cause::Registrar);
         for binding in bindings {
             reply = reply.header(HeaderName::Contact, self.contact_of(binding));
@@ -149,18 +149,18 @@ impl Proxy {
         let Some(tx) = self.servers.get(&id) else {
             return reply;
         };
-        for path in tx.request.values(HeaderName::Path) {
+        let (request, flow) = (Arc::clone(&tx.request), Arc::clone(&tx.flow));
+        for path in request.values(HeaderName::Path) {
             reply = reply.header(HeaderName::Path, String::from_utf8_lossy(path));
         }
         // RFC 5626 §6: only if it asked for that, and not for the sake of a flow that another one registered.
-        let contacts = tx.request.values(HeaderName::Contact).map(Contact::parse);
+        let contacts = request.values(HeaderName::Contact).map(Contact::parse);
         let contacts: Vec<_> = contacts.filter_map(Result::ok).collect();
-        if has_option(&tx.request, HeaderName::Supported, b"outbound")
-            && outbound(&tx.request, &contacts).is_ok_and(|found| found == Outbound::Applied)
+        if has_option(&request, HeaderName::Supported, b"outbound")
+            && outbound(&request, &contacts).is_ok_and(|found| found == Outbound::Applied)
         {
             reply = reply.header(HeaderName::Require, "outbound");
-            let listener = self.config.listeners.get(usize::from(tx.flow.listener.0));
-            if let Some(timer) = flow_timer(listener) {
+            if let Some(timer) = self.flow_timer(&request, &flow) {
                 reply = reply.header(HeaderName::FlowTimer, timer);
             }
         }

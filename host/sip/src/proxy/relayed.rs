@@ -9,12 +9,11 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Proxy,
     asks::Waiting,
-    branch::Branch,
     config::Announce,
-    contact::{client_key, flow_timer, has_option, is_first_hop, is_outbound, session_key},
+    contact::{client_key, has_option, is_first_hop, is_outbound, session_key},
     flows::at_binding,
-    ids::TxId,
-    io::{Cause, StoreOp, StoreReply},
+    ids::{BranchId, TxId},
+    io::{AskId, Cause, Output, StoreOp, StoreReply},
     place::Place,
     reply::Reply,
     seal::next_scheme,
@@ -136,31 +135,34 @@ impl Proxy {
         Ok(aliases)
     }
 
-    /// Puts the client's own Contacts into the answer to its REGISTER, and says what the location service is to note of what the PBX
-    /// granted.
-    pub(super) fn take_registered(
-        &self,
-        response: &mut Message,
-        tx: &ServerTx,
-        branch: &Branch,
-    ) -> Option<StoreOp> {
-        let is_register = branch.request.method() == Some(Method::Register);
-        if !is_register || branch.candidate.place.upstream().is_none() {
-            return None;
+    /// Puts the client's own Contacts into the answer to its REGISTER, and tells the location service what the PBX granted.
+    pub(super) fn take_registered(&mut self, id: BranchId, response: &mut Message) {
+        let Some(branch) = self.branches.get(&id) else {
+            return;
+        };
+        let Some(tx) = self.servers.get(&branch.tx) else {
+            return;
+        };
+        if branch.candidate.place.upstream().is_none() {
+            return;
         }
         restore_contacts(response, &branch.aliases);
-        if has_option(response, HeaderName::Require, b"outbound") {
-            let listener = self.config.listeners.get(usize::from(tx.flow.listener.0));
-            if let Some(timer) = flow_timer(listener) {
-                // A number: it cannot be refused but for a response that is too large already.
-                let _ = response.set(HeaderName::FlowTimer, timer);
-            }
+        if !response.status().is_some_and(|s| (200..300).contains(&s)) {
+            return;
         }
-        let is_success = response.status().is_some_and(|s| (200..300).contains(&s));
-        let granted = is_success.then(|| self.granted(&tx.request, &tx.flow, response));
-        granted
-            .flatten()
-            .map(|(aor, update)| StoreOp::Register { aor, update })
+        let (request, flow) = (Arc::clone(&tx.request), Arc::clone(&tx.flow));
+        if has_option(response, HeaderName::Require, b"outbound")
+            && let Some(timer) = self.flow_timer(&request, &flow)
+        {
+            // A number: it cannot be refused but for a response that is too large already.
+            let _ = response.set(HeaderName::FlowTimer, timer);
+        }
+        if let Some((aor, update)) = self.granted(&request, &flow, response) {
+            // Nobody waits for it: the registrar has decided.
+            let id = AskId(self.next_id());
+            let op = StoreOp::Register { aor, update };
+            self.outputs.push_back(Output::Store { id, op });
+        }
     }
 
     fn granted(

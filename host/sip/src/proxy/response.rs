@@ -11,7 +11,7 @@ use super::{
     challenge::Answered,
     dialog::with_tag,
     ids::BranchId,
-    io::{AskId, Cause, DropCause, Output},
+    io::{Cause, DropCause},
     server_tx::Phase,
     via::ViaBranch,
 };
@@ -101,10 +101,8 @@ impl Proxy {
         believe::hide(&mut response, tx.flow.side);
         // What cannot be written passes as it came: who waits for it must not wait for ever.
         let _ = popped.and_then(|_| restore(&mut response, &tx.request, branch));
-        if let Some(op) = self.take_registered(&mut response, tx, branch) {
-            // Nobody waits for it: the registrar has decided.
-            let id = AskId(self.next_id());
-            self.outputs.push_back(Output::Store { id, op });
+        if branch.request.method() == Some(Method::Register) {
+            self.take_registered(id, &mut response);
         }
         match response.status().unwrap_or(0) {
             ..200 => self.pass_provisional(id, response),

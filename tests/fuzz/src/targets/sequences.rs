@@ -258,7 +258,10 @@ impl<'d> Scene<'d> {
                     self.media.retain(|other| *other != id);
                 }
                 Output::Ended(ended) => self.judge.ended(&ended),
-                Output::Dropped { .. } | Output::Challenged { .. } | Output::Trunk { .. } => {}
+                Output::Dropped { .. }
+                | Output::Challenged { .. }
+                | Output::FlowTimer { .. }
+                | Output::Trunk { .. } => {}
             }
         }
         self.judge.drained(outputs);

@@ -72,6 +72,10 @@ impl World {
                     let text = format!("proxy is challenged: {outcome:?}").to_lowercase();
                     self.ladder.note(self.now, &text);
                 }
+                Output::FlowTimer { timer, .. } => {
+                    let text = format!("proxy expects keep-alives within {timer:?}");
+                    self.ladder.note(self.now, &text);
+                }
                 Output::Trunk { trunk, state } => self.note_trunk(trunk, &state),
             }
         }

@@ -230,6 +230,7 @@ fn the_flow_timer_is_told() {
          alice REGISTER + Contact: <sip:alice@alice.invalid>",
         expect![[r#"
             0ms alice → proxy REGISTER sip:example.com
+            10ms proxy expects keep-alives within 120s
             10ms proxy → alice 200 REGISTER [Require: outbound] [Flow-Timer: 120]
             20ms alice → proxy REGISTER sip:example.com
             30ms proxy → alice 200 REGISTER

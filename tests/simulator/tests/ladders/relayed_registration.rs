@@ -34,6 +34,7 @@ fn the_pbx_is_the_registrar_and_learns_of_flows() {
             0ms bob → proxy REGISTER sip:example.com
             10ms proxy → pbx REGISTER sip:example.com [Path: <sip:c.Af9ShbARqlJmlR0M5VYApnmQVdJwXw@198.51.100.1:5060;lr;ob>]
             20ms pbx → proxy 200 REGISTER [Require: outbound]
+            30ms proxy expects keep-alives within 120s
             30ms proxy → bob 200 REGISTER [Require: outbound] [Flow-Timer: 120]
             40ms alice → proxy MESSAGE sip:bob@example.com
             50ms proxy → pbx MESSAGE sip:bob@example.com

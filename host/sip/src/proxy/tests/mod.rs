@@ -316,7 +316,7 @@ impl Net {
                 Output::Ended(ended) => self.ended.push(*ended),
                 Output::Dropped { cause } => self.dropped.push(cause),
                 // Ladders show these.
-                Output::Challenged { .. } | Output::Trunk { .. } => {}
+                Output::Challenged { .. } | Output::FlowTimer { .. } | Output::Trunk { .. } => {}
             }
         }
     }
