@@ -17,33 +17,56 @@ impl ListenerId {
     pub const GONE: Self = Self(u8::MAX);
 }
 
-/// Listeners by a hash of their names: what a flow token says of one, since it outlives the order of a configuration.
+/// Listeners and upstreams by hashes of their names: what a flow token says of them, since it outlives the order of a configuration.
 #[derive(Clone, Debug, Default)]
-pub struct ListenerTags(Vec<u32>);
+pub struct NameTags {
+    listeners: Vec<u32>,
+    upstreams: Vec<u32>,
+}
 
-impl ListenerTags {
+impl NameTags {
     /// Of the names in their order.
-    pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+    pub fn new<'n>(
+        listeners: impl IntoIterator<Item = &'n str>,
+        upstreams: impl IntoIterator<Item = &'n str>,
+    ) -> Self {
         let tag = |name: &str| {
             let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(name));
             u32::from_be_bytes([a, b, c, d])
         };
-        Self(names.into_iter().map(tag).collect())
+        Self {
+            listeners: listeners.into_iter().map(tag).collect(),
+            upstreams: upstreams.into_iter().map(tag).collect(),
+        }
     }
 
     /// Zero for one that is not there.
     #[must_use]
-    pub fn tag(&self, listener: ListenerId) -> u32 {
-        let tag = self.0.get(usize::from(listener.0));
+    pub fn listener(&self, id: ListenerId) -> u32 {
+        let tag = self.listeners.get(usize::from(id.0));
+        tag.copied().unwrap_or_default()
+    }
+
+    /// Zero for one that is not there.
+    #[must_use]
+    pub fn upstream(&self, id: UpstreamId) -> u32 {
+        let tag = self.upstreams.get(usize::from(id.0));
         tag.copied().unwrap_or_default()
     }
 
     /// [`ListenerId::GONE`] if none has this tag.
     #[must_use]
-    pub fn find(&self, tag: u32) -> ListenerId {
-        let at = self.0.iter().position(|known| *known == tag);
+    pub fn find_listener(&self, tag: u32) -> ListenerId {
+        let at = self.listeners.iter().position(|known| *known == tag);
         at.and_then(|at| u8::try_from(at).ok())
             .map_or(ListenerId::GONE, ListenerId)
+    }
+
+    /// `None` if none has this tag.
+    #[must_use]
+    pub fn find_upstream(&self, tag: u32) -> Option<UpstreamId> {
+        let at = self.upstreams.iter().position(|known| *known == tag)?;
+        u16::try_from(at).ok().map(UpstreamId)
     }
 }
 
@@ -140,10 +163,21 @@ impl SessionKey {
 pub enum Side {
     /// A browser, over WS or WSS.
     Web,
-    /// A configured upstream, recognised by its address.
+    /// A configured upstream, recognised by its address or its certificate.
     Upstream(UpstreamId),
     /// Anybody else.
     Stranger,
+}
+
+impl Side {
+    /// Which upstream it is, if it is one.
+    #[must_use]
+    pub fn upstream(self) -> Option<UpstreamId> {
+        match self {
+            Self::Upstream(id) => Some(id),
+            Self::Web | Self::Stranger => None,
+        }
+    }
 }
 
 /// What the proxy must know of a flow; shared by all messages that come on it.

@@ -83,9 +83,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        flow::{ListenerId, ListenerTags, Transport},
+        flow::{ListenerId, NameTags, Transport},
         limits::Limits,
-        token::{End, Key, Keyring},
+        token::{End, Key, Keyring, Reach},
     };
 
     /// With a key that everybody knows: a test is to replay.
@@ -104,10 +104,13 @@ mod tests {
 
     fn token(worker: u8) -> String {
         let peer = "192.0.2.1:5060".parse().unwrap();
-        let end = End::Hop {
-            listener: ListenerId(0),
-            transport: Transport::Udp,
-            peer,
+        let end = End {
+            reach: Reach::Hop {
+                listener: ListenerId(0),
+                transport: Transport::Udp,
+                peer,
+            },
+            upstream: None,
         };
         let token = Token {
             worker: WorkerId(worker),
@@ -117,7 +120,7 @@ mod tests {
             callee: end,
         };
         let keys = Keyring::new(Key::new(0, &[1; 32]));
-        token.seal(&keys, &ListenerTags::new(["udp"]), b"c", b"1")
+        token.seal(&keys, &NameTags::new(["udp"], []), b"c", b"1")
     }
 
     #[test]

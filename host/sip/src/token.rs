@@ -16,7 +16,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::{
-    flow::{Destination, Flow, FlowId, ListenerId, ListenerTags, SessionKey, Transport, WorkerId},
+    flow::{
+        Destination, Flow, FlowId, ListenerId, NameTags, SessionKey, Transport, UpstreamId,
+        WorkerId,
+    },
     proxy::io::Direction,
 };
 
@@ -25,9 +28,18 @@ const MAC_BYTES: usize = 12;
 /// Two IPv6 hops, or two connections, fit.
 const TOKEN_BYTES_MAX: usize = 96;
 
-/// One end of a dialog: where requests for it go.
+/// One end of a dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub struct End {
+    /// Where requests for it go.
+    pub reach: Reach,
+    /// Which upstream it is, if it is one: neither a range of addresses nor a certificate can be read from where it is reached.
+    pub upstream: Option<UpstreamId>,
+}
+
+/// How an end is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
     /// On a connection that the peer opened, or on the one that replaced it.
     Session {
         /// Where the connection lived: a hint.
@@ -54,34 +66,38 @@ impl End {
     /// The end that a message on `flow` came from; `key` is what its client is called, unless it named its session itself.
     #[must_use]
     pub fn of_flow(flow: &Flow, key: SessionKey) -> Self {
-        match flow.id {
-            FlowId::Connection { worker, serial } => Self::Session {
+        let reach = match flow.id {
+            FlowId::Connection { worker, serial } => Reach::Session {
                 worker,
                 serial,
                 listener: flow.listener,
                 key: flow.session.unwrap_or(key),
             },
-            FlowId::Datagram { listener, peer } => Self::Hop {
+            FlowId::Datagram { listener, peer } => Reach::Hop {
                 listener,
                 transport: flow.transport,
                 peer,
             },
+        };
+        Self {
+            reach,
+            upstream: flow.side.upstream(),
         }
     }
 
     /// Where messages for this end go as far as the token knows.
     #[must_use]
     pub fn destination(&self) -> Destination {
-        match *self {
-            Self::Session { worker, serial, .. } => {
+        match self.reach {
+            Reach::Session { worker, serial, .. } => {
                 Destination::Flow(FlowId::Connection { worker, serial })
             }
-            Self::Hop {
+            Reach::Hop {
                 listener,
                 transport: Transport::Udp,
                 peer,
             } => Destination::Flow(FlowId::Datagram { listener, peer }),
-            Self::Hop {
+            Reach::Hop {
                 listener,
                 transport,
                 peer,
@@ -97,8 +113,8 @@ impl End {
     /// The listener whose address this end knows us by.
     #[must_use]
     pub fn listener(&self) -> ListenerId {
-        match *self {
-            Self::Session { listener, .. } | Self::Hop { listener, .. } => listener,
+        match self.reach {
+            Reach::Session { listener, .. } | Reach::Hop { listener, .. } => listener,
         }
     }
 }
@@ -194,7 +210,7 @@ impl Token {
     pub fn seal(
         &self,
         keys: &Keyring,
-        listeners: &ListenerTags,
+        names: &NameTags,
         call_id: &[u8],
         from_tag: &[u8],
     ) -> String {
@@ -203,8 +219,8 @@ impl Token {
         bytes.push(self.worker.0);
         bytes.extend(self.passage.to_be_bytes());
         bytes.push(self.branch);
-        write_end(&mut bytes, &self.caller, listeners);
-        write_end(&mut bytes, &self.callee, listeners);
+        write_end(&mut bytes, &self.caller, names);
+        write_end(&mut bytes, &self.callee, names);
         let mac = mac_of(&keys.current, &bytes, call_id, from_tag)
             .finalize()
             .into_bytes();
@@ -213,13 +229,14 @@ impl Token {
     }
 
     /// Opens `text` in a message of the dialog with these tags, and says which way that message travels: the token is bound to the tag
-    /// of the dialog's first From. A listener that is not among `listeners` any more is [`ListenerId::GONE`].
+    /// of the dialog's first From. A listener that is not among `names` any more is [`ListenerId::GONE`], and an
+    /// upstream none.
     ///
     /// # Errors
     /// [`TokenError`]: not ours, of a key that is gone, or not of this dialog.
     pub fn open(
         keys: &Keyring,
-        listeners: &ListenerTags,
+        names: &NameTags,
         text: &[u8],
         call_id: &[u8],
         from_tag: &[u8],
@@ -232,7 +249,7 @@ impl Token {
             .ok_or(TokenError::Malformed)?;
         let mut rest = Reader(fields);
         let key_id = rest.u8()?;
-        let token = read_fields(&mut rest, listeners)?;
+        let token = read_fields(&mut rest, names)?;
         let key = keys.find(key_id).ok_or(TokenError::KeyExpired)?;
         let made_by = |tag| {
             mac_of(key, fields, call_id, tag)
@@ -256,7 +273,7 @@ impl Token {
         let mut buffer = [0u8; TOKEN_BYTES_MAX];
         let bytes = decode(text, &mut buffer).ok()?;
         let fields = bytes.get(1..bytes.len().checked_sub(MAC_BYTES)?)?;
-        read_fields(&mut Reader(fields), &ListenerTags::default())
+        read_fields(&mut Reader(fields), &NameTags::default())
             .ok()
             .map(|token| token.worker)
     }
@@ -295,32 +312,40 @@ fn mac_of(key: &Key, fields: &[u8], call_id: &[u8], from_tag: &[u8]) -> Hmac<Sha
 const TAG_SESSION: u8 = 0;
 const TAG_HOP_V4: u8 = 1;
 const TAG_HOP_V6: u8 = 2;
+/// Beside one of the others: the end says of which upstream it is.
+const TAG_UPSTREAM: u8 = 0x80;
 
-fn write_end(out: &mut Vec<u8>, end: &End, listeners: &ListenerTags) {
-    match *end {
-        End::Session {
+fn write_end(out: &mut Vec<u8>, end: &End, names: &NameTags) {
+    let tag = match end.reach {
+        Reach::Session { .. } => TAG_SESSION,
+        Reach::Hop { peer, .. } if peer.is_ipv4() => TAG_HOP_V4,
+        Reach::Hop { .. } => TAG_HOP_V6,
+    };
+    match end.upstream {
+        None => out.push(tag),
+        Some(id) => {
+            out.push(tag | TAG_UPSTREAM);
+            out.extend(names.upstream(id).to_be_bytes());
+        }
+    }
+    let listener = names.listener(end.listener()).to_be_bytes();
+    match end.reach {
+        Reach::Session {
             worker,
             serial,
-            listener,
             key,
+            ..
         } => {
-            out.extend([TAG_SESSION, worker.0]);
-            out.extend(listeners.tag(listener).to_be_bytes());
+            out.push(worker.0);
+            out.extend(listener);
             out.extend(serial.to_be_bytes());
             out.extend(key.0.to_be_bytes());
         }
-        End::Hop {
-            listener,
-            transport,
-            peer,
+        Reach::Hop {
+            transport, peer, ..
         } => {
-            let tag = if peer.is_ipv4() {
-                TAG_HOP_V4
-            } else {
-                TAG_HOP_V6
-            };
-            out.extend([tag, transport_code(transport)]);
-            out.extend(listeners.tag(listener).to_be_bytes());
+            out.push(transport_code(transport));
+            out.extend(listener);
             match peer.ip() {
                 IpAddr::V4(ip) => out.extend(ip.octets()),
                 IpAddr::V6(ip) => out.extend(ip.octets()),
@@ -330,13 +355,13 @@ fn write_end(out: &mut Vec<u8>, end: &End, listeners: &ListenerTags) {
     }
 }
 
-fn read_fields(rest: &mut Reader<'_>, listeners: &ListenerTags) -> Result<Token, TokenError> {
+fn read_fields(rest: &mut Reader<'_>, names: &NameTags) -> Result<Token, TokenError> {
     let token = Token {
         worker: WorkerId(rest.u8()?),
         passage: u32::from_be_bytes(rest.take()?),
         branch: rest.u8()?,
-        caller: read_end(rest, listeners)?,
-        callee: read_end(rest, listeners)?,
+        caller: read_end(rest, names)?,
+        callee: read_end(rest, names)?,
     };
     if rest.0.is_empty() {
         Ok(token)
@@ -345,33 +370,40 @@ fn read_fields(rest: &mut Reader<'_>, listeners: &ListenerTags) -> Result<Token,
     }
 }
 
-fn read_end(rest: &mut Reader<'_>, listeners: &ListenerTags) -> Result<End, TokenError> {
+fn read_end(rest: &mut Reader<'_>, names: &NameTags) -> Result<End, TokenError> {
+    let tag = rest.u8()?;
+    let upstream = match tag & TAG_UPSTREAM {
+        0 => None,
+        _ => names.find_upstream(u32::from_be_bytes(rest.take()?)),
+    };
     let listener = |rest: &mut Reader<'_>| -> Result<ListenerId, TokenError> {
         let tag = rest.take().map(u32::from_be_bytes)?;
-        Ok(listeners.find(tag))
+        Ok(names.find_listener(tag))
     };
-    let tag = rest.u8()?;
-    if tag == TAG_SESSION {
-        return Ok(End::Session {
+    // Fields in the order of their bytes.
+    let reach = match tag & !TAG_UPSTREAM {
+        TAG_SESSION => Reach::Session {
             worker: WorkerId(rest.u8()?),
             listener: listener(rest)?,
             serial: u64::from_be_bytes(rest.take()?),
             key: SessionKey(u64::from_be_bytes(rest.take()?)),
-        });
-    }
-    let transport = transport_from(rest.u8()?)?;
-    let listener = listener(rest)?;
+        },
+        tag => Reach::Hop {
+            transport: transport_from(rest.u8()?)?,
+            listener: listener(rest)?,
+            peer: read_peer(tag, rest)?,
+        },
+    };
+    Ok(End { reach, upstream })
+}
+
+fn read_peer(tag: u8, rest: &mut Reader<'_>) -> Result<SocketAddr, TokenError> {
     let ip = match tag {
         TAG_HOP_V4 => IpAddr::from(rest.take::<4>()?),
         TAG_HOP_V6 => IpAddr::from(rest.take::<16>()?),
         _ => return Err(TokenError::Malformed),
     };
-    let peer = SocketAddr::new(ip, u16::from_be_bytes(rest.take()?));
-    Ok(End::Hop {
-        listener,
-        transport,
-        peer,
-    })
+    Ok(SocketAddr::new(ip, u16::from_be_bytes(rest.take()?)))
 }
 
 fn transport_code(transport: Transport) -> u8 {

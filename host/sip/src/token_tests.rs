@@ -4,8 +4,8 @@ fn keys() -> Keyring {
     Keyring::new(Key::new(1, &[7; 32]))
 }
 
-fn listeners() -> ListenerTags {
-    ListenerTags::new(["web", "udp"])
+fn names() -> NameTags {
+    NameTags::new(["web", "udp"], ["pbx", "carrier"])
 }
 
 fn token() -> Token {
@@ -13,16 +13,22 @@ fn token() -> Token {
         worker: WorkerId(3),
         passage: 0xdead_beef,
         branch: 2,
-        caller: End::Session {
-            worker: WorkerId(3),
-            serial: 42,
-            listener: ListenerId(0),
-            key: SessionKey(99),
+        caller: End {
+            reach: Reach::Session {
+                worker: WorkerId(3),
+                serial: 42,
+                listener: ListenerId(0),
+                key: SessionKey(99),
+            },
+            upstream: None,
         },
-        callee: End::Hop {
-            listener: ListenerId(1),
-            transport: Transport::Udp,
-            peer: "192.0.2.7:5060".parse().unwrap(),
+        callee: End {
+            reach: Reach::Hop {
+                listener: ListenerId(1),
+                transport: Transport::Udp,
+                peer: "192.0.2.7:5060".parse().unwrap(),
+            },
+            upstream: Some(UpstreamId(1)),
         },
     }
 }
@@ -36,7 +42,7 @@ fn open(
 ) -> Result<(Token, Direction), TokenError> {
     Token::open(
         keys,
-        &listeners(),
+        &names(),
         text.as_bytes(),
         call_id.as_bytes(),
         from.as_bytes(),
@@ -46,7 +52,7 @@ fn open(
 
 #[test]
 fn the_from_tag_of_the_first_request_tells_the_direction() {
-    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
+    let text = token().seal(&keys(), &names(), b"call", b"alice");
     assert_eq!(
         open(&keys(), &text, "call", "alice", "bob"),
         Ok((token(), Direction::ToCallee))
@@ -60,7 +66,7 @@ fn the_from_tag_of_the_first_request_tells_the_direction() {
 
 #[test]
 fn a_token_serves_its_own_dialog_only() {
-    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
+    let text = token().seal(&keys(), &names(), b"call", b"alice");
     assert_eq!(
         open(&keys(), &text, "other", "alice", "bob"),
         Err(TokenError::Forged)
@@ -79,7 +85,7 @@ fn a_token_serves_its_own_dialog_only() {
 #[test]
 fn every_changed_byte_is_noticed() {
     let bytes = URL_SAFE_NO_PAD
-        .decode(token().seal(&keys(), &listeners(), b"call", b"alice"))
+        .decode(token().seal(&keys(), &names(), b"call", b"alice"))
         .unwrap();
     for at in 0..bytes.len() {
         let mut forged = bytes.clone();
@@ -97,7 +103,7 @@ fn every_changed_byte_is_noticed() {
 
 #[test]
 fn every_truncation_is_malformed_or_forged() {
-    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
+    let text = token().seal(&keys(), &names(), b"call", b"alice");
     for len in 0..text.len() {
         assert!(open(&keys(), &text[..len], "call", "alice", "bob").is_err());
     }
@@ -113,7 +119,7 @@ fn every_truncation_is_malformed_or_forged() {
 
 #[test]
 fn keys_rotate_with_overlap() {
-    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
+    let text = token().seal(&keys(), &names(), b"call", b"alice");
     let next = Key::new(2, &[8; 32]);
     let overlap = Keyring {
         current: next.clone(),
@@ -138,16 +144,23 @@ fn keys_rotate_with_overlap() {
 }
 
 #[test]
-fn listeners_change_places_and_go() {
-    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
-    let open = |names: &[&str]| {
-        let listeners = ListenerTags::new(names.iter().copied());
-        let opened = Token::open(&keys(), &listeners, text.as_bytes(), b"call", b"alice", b"");
-        let (token, _) = opened.unwrap();
-        (token.caller.listener(), token.callee.listener())
+fn listeners_and_upstreams_change_places_and_go() {
+    let text = token().seal(&keys(), &names(), b"call", b"alice");
+    let open = |listeners: &[&str], upstreams: &[&str]| {
+        let names = NameTags::new(listeners.iter().copied(), upstreams.iter().copied());
+        let opened = Token::open(&keys(), &names, text.as_bytes(), b"call", b"alice", b"");
+        let Token { caller, callee, .. } = opened.unwrap().0;
+        assert_eq!(caller.upstream, None);
+        (caller.listener(), callee.listener(), callee.upstream)
     };
-    assert_eq!(open(&["new", "udp", "web"]), (ListenerId(2), ListenerId(1)));
-    assert_eq!(open(&["web"]), (ListenerId(0), ListenerId::GONE));
+    assert_eq!(
+        open(&["new", "udp", "web"], &["carrier"]),
+        (ListenerId(2), ListenerId(1), Some(UpstreamId(0)))
+    );
+    assert_eq!(
+        open(&["web"], &["pbx"]),
+        (ListenerId(0), ListenerId::GONE, None)
+    );
 }
 
 #[test]
@@ -160,17 +173,20 @@ fn ipv6_and_every_transport_survive() {
         Transport::Wss,
     ] {
         let peer = "[2001:db8::7]:5061".parse().unwrap();
-        let hop = End::Hop {
-            listener: ListenerId(1),
-            transport,
-            peer,
+        let hop = End {
+            reach: Reach::Hop {
+                listener: ListenerId(1),
+                transport,
+                peer,
+            },
+            upstream: Some(UpstreamId(0)),
         };
         let token = Token {
             caller: hop,
             callee: hop,
             ..token()
         };
-        let text = token.seal(&keys(), &listeners(), b"call", b"alice");
+        let text = token.seal(&keys(), &names(), b"call", b"alice");
         assert_eq!(
             open(&keys(), &text, "call", "alice", "").map(|(token, _)| token),
             Ok(token)
@@ -180,7 +196,7 @@ fn ipv6_and_every_transport_survive() {
 
 #[test]
 fn the_worker_is_read_without_a_key() {
-    let text = token().seal(&keys(), &listeners(), b"call", b"alice");
+    let text = token().seal(&keys(), &names(), b"call", b"alice");
     assert_eq!(Token::worker_hint(text.as_bytes()), Some(WorkerId(3)));
     assert_eq!(Token::worker_hint(b"alice"), None);
     assert_eq!(Token::worker_hint(b""), None);

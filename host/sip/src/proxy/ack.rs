@@ -21,7 +21,7 @@ use super::{
 use crate::{
     flow::{Flow, FlowId, Side},
     message::{HeaderName, Message},
-    token::End,
+    token::Reach,
     transaction::invite_server,
 };
 
@@ -85,8 +85,9 @@ impl Proxy {
     }
 
     fn find_hop(&mut self, mut ack: PendingAck) {
-        match *ack.dialog.token.to(ack.dialog.direction) {
-            End::Session {
+        let end = *ack.dialog.token.to(ack.dialog.direction);
+        match end.reach {
+            Reach::Session {
                 key,
                 worker,
                 serial,
@@ -99,7 +100,7 @@ impl Proxy {
                 let op = StoreOp::Session { key, flow };
                 self.ask_store(Waiting::AckSession(Box::new(ack)), op);
             }
-            end @ End::Hop { .. } => {
+            Reach::Hop { .. } => {
                 let place = Place::at_end(&self.config, end);
                 self.ask_ack_media(PendingAck {
                     place: Some(place),

@@ -93,8 +93,6 @@ pub struct UpstreamConfig {
     pub listener: ListenerId,
     /// Where its members are.
     pub members: Vec<Member>,
-    /// Where they were before, and dialogs may still go on.
-    pub former: Vec<SocketAddr>,
     /// The names in its configuration: a URI with one of these as its host leads to it.
     pub names: Vec<MemberName>,
     /// Connections to one member, from one worker; over UDP there are none.
@@ -118,7 +116,6 @@ impl UpstreamConfig {
             transport: Transport::Udp,
             listener,
             members: members.into_iter().map(Member::from).collect(),
-            former: Vec::new(),
             names: Vec::new(),
             connections_max: 1,
             oversize: Oversize::Fragment,

@@ -1,12 +1,7 @@
 //! Members of upstreams: in which order they are tried (RFC 2782, RFC 3263 §4.3), which of them are passed over since they did not
 //! answer, and by how many connections they are reached. A member that is passed over is tried after the others, never left out.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::Hasher,
-    net::SocketAddr,
-    time::Instant,
-};
+use std::{collections::BTreeMap, hash::Hasher, net::SocketAddr, time::Instant};
 
 use super::{
     Proxy,
@@ -14,14 +9,11 @@ use super::{
     place::{Place, Wanted},
 };
 use crate::{
-    flow::{Destination, Flow, FlowId, Side, UpstreamId},
+    flow::{Destination, Flow, FlowId, UpstreamId},
     message::Message,
-    token::End,
+    token::{End, Reach},
     uri::{Host, SipUri},
 };
-
-/// Of one upstream.
-const FORMER_MEMBERS_MAX: usize = 64;
 
 /// Until when members are passed over. No larger than the upstreams.
 #[derive(Debug, Default)]
@@ -102,13 +94,13 @@ impl Proxy {
         }
     }
 
-    /// The names of an upstream are elsewhere now. What is under way goes on where it is.
+    /// The names of an upstream are elsewhere now. What is under way goes on where it is, and so do its dialogs.
     pub(super) fn on_members(&mut self, id: UpstreamId, way: Way, members: Vec<Member>) {
         let Some(upstream) = self.config.upstreams.get_mut(usize::from(id.0)) else {
             return;
         };
         (upstream.transport, upstream.listener) = (way.transport, way.listener);
-        move_to(upstream, members);
+        upstream.members = members;
         let upstreams = &self.config.upstreams;
         self.passed_over.0.retain(|address, _| {
             let mut members = upstreams.iter().flat_map(|upstream| &upstream.members);
@@ -140,7 +132,7 @@ impl Proxy {
 
     /// Where an upstream that sent something on a connection is reached later. Connections come and go; the member stays.
     pub(super) fn member_end(&self, flow: &Flow) -> Option<End> {
-        let (Side::Upstream(id), FlowId::Connection { .. }) = (flow.side, flow.id) else {
+        let (Some(id), FlowId::Connection { .. }) = (flow.side.upstream(), flow.id) else {
             return None;
         };
         let upstream = self.config.upstreams.get(usize::from(id.0))?;
@@ -149,28 +141,16 @@ impl Proxy {
             .clone()
             .find(|member| *member == flow.peer)
             .or_else(|| members.find(|member| member.ip() == flow.peer.ip()))?;
-        Some(End::Hop {
+        let reach = Reach::Hop {
             listener: upstream.listener,
             transport: upstream.transport,
             peer,
+        };
+        Some(End {
+            reach,
+            upstream: Some(id),
         })
     }
-}
-
-/// Elsewhere from now on. Where it was is remembered for the dialogs that go on there.
-fn move_to(upstream: &mut UpstreamConfig, members: Vec<Member>) {
-    let before = std::mem::replace(&mut upstream.members, members);
-    let before = before.into_iter().map(|member| member.address);
-    let mut former = std::mem::take(&mut upstream.former);
-    former.extend(before);
-    let is_now = |address: &SocketAddr| upstream.members.iter().any(|at| at.address == *address);
-    // The latest last, each once.
-    let mut seen = BTreeSet::new();
-    former.reverse();
-    former.retain(|address| !is_now(address) && seen.insert(*address));
-    former.truncate(FORMER_MEMBERS_MAX);
-    former.reverse();
-    upstream.former = former;
 }
 
 /// By priority, those that are passed over last; by weight among equals.
@@ -224,7 +204,6 @@ fn weighted(members: &[Member], turn: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::ListenerId;
 
     fn member(last: u8, priority: u16, weight: u16) -> Member {
         Member {
@@ -265,20 +244,5 @@ mod tests {
         }
         assert_eq!(first, [0, 0, 257, 768]);
         assert_eq!(order(&members, &[2, 3], 1)[0], 1);
-    }
-
-    #[test]
-    fn where_an_upstream_was_is_remembered_up_to_a_limit() {
-        let mut upstream = UpstreamConfig::new("pbx", ListenerId(0), Vec::new());
-        for last in [1, 2, 1, 3] {
-            move_to(&mut upstream, vec![member(last, 0, 0)]);
-        }
-        let former = [2, 1].map(|last| member(last, 0, 0).address);
-        assert_eq!(upstream.former, former);
-        for last in 4..=255 {
-            move_to(&mut upstream, vec![member(last, 0, 0)]);
-        }
-        assert_eq!(upstream.former.len(), FORMER_MEMBERS_MAX);
-        assert_eq!(upstream.former.last(), Some(&member(254, 0, 0).address));
     }
 }

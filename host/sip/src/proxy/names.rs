@@ -7,7 +7,7 @@ use super::{
     via::ViaBranch,
 };
 use crate::{
-    flow::{ListenerId, ListenerTags, Transport},
+    flow::{ListenerId, NameTags, Transport},
     header::Via,
     message::{HeaderName, Message},
     registrar::Aor,
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Names {
     listeners: Vec<Own>,
-    tags: ListenerTags,
+    tags: NameTags,
     domains: Vec<Domain>,
 }
 
@@ -56,13 +56,16 @@ impl Names {
         let domains = config.domains.iter().map(domain).collect();
         Self {
             listeners: config.listeners.iter().map(Own::new).collect(),
-            tags: ListenerTags::new(config.listeners.iter().map(|each| each.name.as_str())),
+            tags: NameTags::new(
+                config.listeners.iter().map(|each| each.name.as_str()),
+                config.upstreams.iter().map(|each| each.name.as_str()),
+            ),
             domains,
         }
     }
 
-    /// What flow tokens call the listeners.
-    pub(super) fn tags(&self) -> &ListenerTags {
+    /// What flow tokens call listeners and upstreams.
+    pub(super) fn tags(&self) -> &NameTags {
         &self.tags
     }
 

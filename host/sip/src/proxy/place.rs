@@ -9,7 +9,7 @@ use super::{
 use crate::{
     flow::{Destination, Flow, ListenerId, SessionKey, Side, Transport, UpstreamId},
     proxy::io::Leg,
-    token::End,
+    token::{End, Reach},
     uri::{Scheme, SipUri},
 };
 
@@ -71,16 +71,14 @@ impl Place {
 
     /// At the end that a token names, as far as the token knows.
     pub(super) fn at_end(config: &ProxyConfig, end: End) -> Self {
-        let transport = match end {
-            End::Session { listener, .. } => transport_of(config, listener),
-            End::Hop { transport, .. } => transport,
+        let transport = match end.reach {
+            Reach::Session { listener, .. } => transport_of(config, listener),
+            Reach::Hop { transport, .. } => transport,
         };
-        let side = match end {
-            End::Session { .. } => match transport {
-                Transport::Ws | Transport::Wss => Side::Web,
-                Transport::Udp | Transport::Tcp | Transport::Tls => Side::Stranger,
-            },
-            End::Hop { peer, .. } => side_of(config, peer),
+        let side = match (end.upstream, transport) {
+            (Some(id), _) => Side::Upstream(id),
+            (None, Transport::Ws | Transport::Wss) => Side::Web,
+            (None, Transport::Udp | Transport::Tcp | Transport::Tls) => Side::Stranger,
         };
         Self {
             to: end.destination(),
@@ -99,14 +97,10 @@ impl Place {
         peer: SocketAddr,
     ) -> Option<Self> {
         let side = side_of(config, peer);
-        let listener = match side {
-            Side::Upstream(id) => config
-                .upstreams
-                .get(usize::from(id.0))
-                .filter(|upstream| upstream.transport == transport)
-                .map(|upstream| upstream.listener),
-            Side::Web | Side::Stranger => None,
-        };
+        let upstream = side.upstream();
+        let upstream = upstream.and_then(|id| config.upstreams.get(usize::from(id.0)));
+        let its_own = upstream.filter(|upstream| upstream.transport == transport);
+        let listener = its_own.map(|upstream| upstream.listener);
         let listener = listener.or_else(|| listener_for(config, transport, peer))?;
         Some(Self::at_hop(listener, transport, peer, side))
     }
@@ -156,10 +150,13 @@ impl Place {
     }
 
     fn at_hop(listener: ListenerId, transport: Transport, peer: SocketAddr, side: Side) -> Self {
-        let end = End::Hop {
-            listener,
-            transport,
-            peer,
+        let end = End {
+            reach: Reach::Hop {
+                listener,
+                transport,
+                peer,
+            },
+            upstream: side.upstream(),
         };
         Self {
             to: end.destination(),
@@ -172,10 +169,7 @@ impl Place {
     }
 
     pub(super) fn upstream(&self) -> Option<UpstreamId> {
-        match self.side {
-            Side::Upstream(id) => Some(id),
-            Side::Web | Side::Stranger => None,
-        }
+        self.side.upstream()
     }
 
     pub(super) fn peer(&self) -> Option<SocketAddr> {
@@ -206,10 +200,7 @@ fn transport_of(config: &ProxyConfig, listener: ListenerId) -> Transport {
 fn side_of(config: &ProxyConfig, peer: SocketAddr) -> Side {
     let is_member =
         |upstream: &UpstreamConfig| upstream.members.iter().any(|member| member.address == peer);
-    let was_member = |upstream: &UpstreamConfig| upstream.former.contains(&peer);
-    let mut upstreams = config.upstreams.iter();
-    let at = upstreams.clone().position(is_member);
-    let at = at.or_else(|| upstreams.position(was_member));
+    let at = config.upstreams.iter().position(is_member);
     at.and_then(|at| u16::try_from(at).ok())
         .map_or(Side::Stranger, |at| Side::Upstream(UpstreamId(at)))
 }

@@ -19,7 +19,7 @@ use crate::{
     header::NameAddr,
     message::{HeaderName, Message, Method},
     registrar::Binding,
-    token::End,
+    token::{End, Reach},
     uri::{SipUri, Uri},
 };
 
@@ -67,8 +67,8 @@ impl Proxy {
 
     /// To the other end of the dialog: the session's flow of now, or the hop itself.
     fn route_dialog(&mut self, id: TxId, end: End) {
-        match end {
-            End::Session {
+        match end.reach {
+            Reach::Session {
                 key,
                 worker,
                 serial,
@@ -78,7 +78,7 @@ impl Proxy {
                 let ask = self.ask_store(Waiting::Session(id), StoreOp::Session { key, flow });
                 self.wait(id, ask);
             }
-            End::Hop { .. } => {
+            Reach::Hop { .. } => {
                 let place = Place::at_end(&self.config, end);
                 self.go_to(id, vec![place_only(place)]);
             }
@@ -91,15 +91,22 @@ impl Proxy {
         };
         tx.ask = None;
         let Some(dialog) = tx.dialog else { return };
-        let place = self.session_place(*dialog.token.to(dialog.direction), &reply);
-        self.go_to(id, vec![place_only(place)]);
+        let (end, turn) = (*dialog.token.to(dialog.direction), tx.to_tag);
+        let place = self.session_place(end, &reply);
+        // An upstream whose connection is gone may be at home.
+        let member = end.upstream.and_then(|id| self.place_at_upstream(id, turn));
+        let candidate = Candidate {
+            other_flows: member.map(place_only).into_iter().collect(),
+            ..place_only(place)
+        };
+        self.go_to(id, vec![candidate]);
     }
 
     /// The flow that the store knows, or else the one that the token remembers: a client that never registered has no other. If that
     /// one is gone too, its transport says so.
     pub(super) fn session_place(&self, end: End, reply: &StoreReply) -> Place {
-        match (reply, end) {
-            (StoreReply::Session(Some(flow)), End::Session { key, .. }) => {
+        match (reply, end.reach) {
+            (StoreReply::Session(Some(flow)), Reach::Session { key, .. }) => {
                 Place::on_flow(flow, key)
             }
             (
@@ -107,7 +114,7 @@ impl Proxy {
                 | StoreReply::Bindings(_)
                 | StoreReply::Refused { .. }
                 | StoreReply::Failed,
-                End::Session { .. } | End::Hop { .. },
+                Reach::Session { .. } | Reach::Hop { .. },
             ) => Place::at_end(&self.config, end),
         }
     }

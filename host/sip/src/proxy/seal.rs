@@ -20,10 +20,10 @@ use super::{
     server_tx::ServerTx,
 };
 use crate::{
-    flow::{Destination, FlowId, Transport},
+    flow::Transport,
     header::NameAddr,
     message::{HeaderName, Message, MessageError},
-    token::{End, Token},
+    token::{End, Reach, Token},
     uri::{Scheme, SipUri},
 };
 
@@ -136,21 +136,11 @@ impl Proxy {
             return end;
         }
         let session = session_of(&self.names, &tx.request, HeaderName::From);
-        match (End::of_flow(&tx.flow, session), tx.reply_to) {
-            (
-                End::Hop {
-                    listener,
-                    transport,
-                    ..
-                },
-                Destination::Flow(FlowId::Datagram { peer, .. }),
-            ) => End::Hop {
-                listener,
-                transport,
-                peer,
-            },
-            (end, Destination::Flow(_) | Destination::Connect { .. }) => end,
+        let mut end = End::of_flow(&tx.flow, session);
+        if let (Reach::Hop { peer, .. }, Some(answered)) = (&mut end.reach, tx.reply_to.peer()) {
+            *peer = answered;
         }
+        end
     }
 
     /// From and To as the other end knows them.

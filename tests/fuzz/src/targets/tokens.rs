@@ -1,9 +1,9 @@
 //! Tokens and what pretends to be one: opened they say what was sealed, or they are refused.
 
 use hookswitch_sip::{
-    flow::{ListenerId, ListenerTags, SessionKey, Transport, WorkerId},
+    flow::{ListenerId, NameTags, SessionKey, Transport, UpstreamId, WorkerId},
     registrar::Aor,
-    token::{ClientKey, End, Key, Keyring, Token, TokenError},
+    token::{ClientKey, End, Key, Keyring, Reach, Token, TokenError},
 };
 
 use crate::Choices;
@@ -16,8 +16,8 @@ pub(crate) fn run(data: &[u8]) {
         current: Key::new(1, &[7; 32]),
         previous: vec![Key::new(0, &[8; 32])],
     };
-    let listeners = ListenerTags::new(["web", "udp"]);
-    foreign(&keys, &listeners, data);
+    let names = NameTags::new(["web", "udp"], ["pbx", "carrier"]);
+    foreign(&keys, &names, data);
     let mut choices = Choices::new(data);
     let token = Token {
         worker: WorkerId(choices.byte()),
@@ -26,24 +26,24 @@ pub(crate) fn run(data: &[u8]) {
         caller: end(&mut choices),
         callee: end(&mut choices),
     };
-    let mut text = token.seal(&keys, &listeners, CALL_ID, TAG).into_bytes();
-    assert_eq!(open(&keys, &listeners, &text), Ok(token));
+    let mut text = token.seal(&keys, &names, CALL_ID, TAG).into_bytes();
+    assert_eq!(open(&keys, &names, &text), Ok(token));
     assert_eq!(Token::worker_hint(&text), Some(token.worker));
     let (at, byte) = (choices.below(text.len()), choices.byte());
     if text[at] != byte {
         text[at] = byte;
-        let opened = open(&keys, &listeners, &text);
+        let opened = open(&keys, &names, &text);
         assert!(opened.is_err(), "forged: {opened:?}");
     }
 }
 
-fn open(keys: &Keyring, listeners: &ListenerTags, text: &[u8]) -> Result<Token, TokenError> {
-    Token::open(keys, listeners, text, CALL_ID, TAG, b"other").map(|(token, _)| token)
+fn open(keys: &Keyring, names: &NameTags, text: &[u8]) -> Result<Token, TokenError> {
+    Token::open(keys, names, text, CALL_ID, TAG, b"other").map(|(token, _)| token)
 }
 
 /// Nobody can have made it.
-fn foreign(keys: &Keyring, listeners: &ListenerTags, data: &[u8]) {
-    let opened = open(keys, listeners, data);
+fn foreign(keys: &Keyring, names: &NameTags, data: &[u8]) {
+    let opened = open(keys, names, data);
     assert!(opened.is_err(), "opened: {opened:?}");
     let _ = Token::worker_hint(data);
     if let Ok(text) = std::str::from_utf8(data) {
@@ -55,22 +55,29 @@ fn foreign(keys: &Keyring, listeners: &ListenerTags, data: &[u8]) {
     }
 }
 
-/// One whose listener is known: of another nothing but that is left.
+/// One whose names are known: of others nothing but that is left.
 fn end(choices: &mut Choices<'_>) -> End {
+    End {
+        reach: reach(choices),
+        upstream: *choices.pick(&[&None, &Some(UpstreamId(0)), &Some(UpstreamId(1))]),
+    }
+}
+
+fn reach(choices: &mut Choices<'_>) -> Reach {
     let listener = ListenerId(choices.below(2) as u8);
     match choices.below(3) {
-        0 => End::Session {
+        0 => Reach::Session {
             worker: WorkerId(choices.byte()),
             serial: u64::from(choices.number()) << 40,
             listener,
             key: SessionKey(u64::from(choices.number())),
         },
-        1 => End::Hop {
+        1 => Reach::Hop {
             listener,
             transport: *choices.pick(&[&Transport::Udp, &Transport::Tls, &Transport::Ws]),
             peer: ([192, 0, choices.byte(), choices.byte()], choices.number()).into(),
         },
-        _ => End::Hop {
+        _ => Reach::Hop {
             listener,
             transport: *choices.pick(&[&Transport::Tcp, &Transport::Wss]),
             peer: (

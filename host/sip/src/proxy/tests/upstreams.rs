@@ -208,41 +208,58 @@ fn a_route_says_by_its_scheme_and_port_how_it_is_followed() {
     assert_eq!(refused.status(), Some(480));
 }
 
-#[test]
-fn an_upstream_is_reached_at_its_member_whatever_connection_it_opened() {
-    let mut net = net_over(Transport::Tcp);
-    net.register(ALICE, "alice", "r", "<sip:alice@x.invalid;transport=ws>");
-    let connected = Arc::new(Flow {
+/// A connection that the upstream opened from there.
+fn connected(peer: &str) -> Arc<Flow> {
+    Arc::new(Flow {
         id: FlowId::Connection {
             worker: WorkerId(0),
             serial: 77,
         },
         transport: Transport::Tcp,
         listener: ListenerId(2),
-        peer: "192.0.2.11:43210".parse().unwrap(),
+        peer: peer.parse().unwrap(),
         side: Side::Upstream(UpstreamId(0)),
         session: None,
         attachment: Attachment::default(),
-    });
-    let invite = parse(
-        "INVITE sip:alice@test SIP/2.0\nVia: SIP/2.0/TCP 192.0.2.11:5062;branch=z9hG4bKi\nMax-Forwards: 70\nFrom: <sip:p@pbx>;tag=a\n\
-         To: <sip:alice@test>\nCall-ID: c\nCSeq: 1 INVITE\nContact: <sip:p@192.0.2.11>\nContent-Length: 0\n\n",
-    );
-    let (_, sent) = net.first_of(Arc::clone(&connected), invite);
+    })
+}
+
+impl Net {
+    /// Whoever is on `flow` calls alice; what she gets.
+    fn alice_is_called(&mut self, flow: &Arc<Flow>) -> Message {
+        self.register(ALICE, "alice", "r", "<sip:alice@x.invalid;transport=ws>");
+        let invite = parse(
+            "INVITE sip:alice@test SIP/2.0\nVia: SIP/2.0/TCP 192.0.2.11:5062;branch=z9hG4bKi\nMax-Forwards: 70\nFrom: <sip:p@pbx>;tag=a\n\
+             To: <sip:alice@test>\nCall-ID: c\nCSeq: 1 INVITE\nContact: <sip:p@192.0.2.11>\nContent-Length: 0\n\n",
+        );
+        self.first_of(Arc::clone(flow), invite).1
+    }
+
+    /// And later she hangs up; where that goes first.
+    fn alice_hangs_up(&mut self, invite: &Message) -> (Destination, Message) {
+        let bye = parse(&format!(
+            "BYE sip:p@192.0.2.11 SIP/2.0\nVia: SIP/2.0/WSS x.invalid;branch=z9hG4bKb\nMax-Forwards: 70\n{}From: <sip:alice@test>;tag=b\n\
+             To: <sip:p@pbx>;tag=a\nCall-ID: c\nCSeq: 1 BYE\nContent-Length: 0\n\n",
+            routes(invite)
+        ));
+        self.first_of(ALICE.flow(), bye)
+    }
+}
+
+#[test]
+fn an_upstream_is_reached_at_its_member_whatever_connection_it_opened() {
+    let mut net = net_over(Transport::Tcp);
+    let connected = connected("192.0.2.11:43210");
+    let invite = net.alice_is_called(&connected);
     // It closes the connection while alice's phone rings: it is answered where its Via says that it listens.
     net.input(Input::FlowClosed { flow: connected.id });
     assert!(net.ended.is_empty(), "{:?}", net.ended);
     net.sent.clear();
-    let accepted = response(&sent, 200, "b", "Contact: <sip:alice@x.invalid>\n", "");
-    let (to, _) = net.first_of(ALICE.flow(), accepted.clone());
+    let accepted = response(&invite, 200, "b", "Contact: <sip:alice@x.invalid>\n", "");
+    let (to, _) = net.first_of(ALICE.flow(), accepted);
     assert_eq!(peer_of(to), "192.0.2.11:5062");
     // And later it is called where its member is.
-    let bye = parse(&format!(
-        "BYE sip:p@192.0.2.11 SIP/2.0\nVia: SIP/2.0/WSS x.invalid;branch=z9hG4bKb\nMax-Forwards: 70\n{}From: <sip:alice@test>;tag=b\n\
-         To: <sip:p@pbx>;tag=a\nCall-ID: c\nCSeq: 1 BYE\nContent-Length: 0\n\n",
-        routes(&sent)
-    ));
-    let (to, _) = net.first_of(ALICE.flow(), bye);
+    let (to, _) = net.alice_hangs_up(&invite);
     assert_eq!(peer_of(to), PBX2);
     assert!(matches!(
         to,
@@ -251,6 +268,39 @@ fn an_upstream_is_reached_at_its_member_whatever_connection_it_opened() {
             ..
         }
     ));
+}
+
+/// Its `sources` or its certificate say who it is, and no member is there.
+#[test]
+fn an_upstream_that_is_not_known_by_its_members_is_one_in_its_dialogs() {
+    let datagrams = Arc::new(Flow {
+        side: Side::Upstream(UpstreamId(0)),
+        ..(*Peer::Stranger.flow()).clone()
+    });
+    for flow in [datagrams, connected(STRANGER)] {
+        let mut net = net_over(Transport::Tcp);
+        let invite = net.alice_is_called(&flow);
+        net.receive(ALICE, response(&invite, 200, "b", "", ""));
+        let (_, bye) = net.alice_hangs_up(&invite);
+        net.receive(Peer::Pbx, response(&bye, 200, "", "", ""));
+        let upstreams: Vec<_> = net.ended.iter().map(|ended| ended.upstream).collect();
+        assert_eq!(upstreams, [None, Some(UpstreamId(0))], "{:?}", flow.id);
+    }
+}
+
+/// And its connection is gone: it may have opened another, and a member knows.
+#[test]
+fn an_upstream_whose_connection_is_gone_is_reached_at_a_member() {
+    let mut net = net_over(Transport::Tcp);
+    let flow = connected(STRANGER);
+    let invite = net.alice_is_called(&flow);
+    net.receive(ALICE, response(&invite, 200, "b", "", ""));
+    let (to, _) = net.alice_hangs_up(&invite);
+    assert_eq!(to, Destination::Flow(flow.id));
+    let (to, bye) = net.first_after(Input::SendFailed { to });
+    assert!(matches!(to, Destination::Connect { .. }), "{to:?}");
+    assert!([PBX, PBX2].contains(&peer_of(to).as_str()));
+    assert_eq!(first_line(&bye), "BYE sip:p@192.0.2.11");
 }
 
 /// As `net`, with an upstream of this name and transport beside the PBX.
