@@ -1,7 +1,7 @@
 //! The proxy of RFC 3261 §16, without IO.
 //!
 //! **The story of a request.** `request` looks at it as it comes: a retransmission meets its transaction, ACK and CANCEL go ways of
-//! their own, everything else becomes a `ServerTx` after the checks of §16.3 and the Routes of §16.4 (`route`; a verified flow
+//! their own, everything else becomes a `ServerTx` (`admit`) after the checks of §16.3 and the Routes of §16.4 (`route`; a verified flow
 //! token makes it part of a dialog). The policies are asked (`asks`), and `targets` turns what they say, or the default routing,
 //! into a plan: stages of targets, resolved one stage at a time into candidates with a next hop (`place`). `forward` makes a
 //! `Branch` of each candidate, asks about it, seals the bytes (§16.6) and sends them.
@@ -25,6 +25,7 @@ pub mod trunk;
 pub(crate) mod via;
 
 mod ack;
+mod admit;
 mod asks;
 mod believe;
 mod best;

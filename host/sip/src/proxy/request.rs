@@ -7,20 +7,18 @@ use std::{
 };
 
 use super::{
-    Proxy, Service, Timeout, believe,
-    best::Best,
-    dialog::{call_key, makes_dialog},
-    ids::{CallKey, TxId, TxKey},
-    io::{Cause, Direction, DropCause, Policies},
+    Proxy, Service,
+    admit::Newcomer,
+    ids::{TxId, TxKey},
+    io::{Cause, DropCause, Policies},
     reply::Reply,
     route::Aim,
-    server_tx::{Client, Phase, Plan, ServerEvent, ServerMachine, ServerTx},
+    server_tx::ServerEvent,
 };
 use crate::{
     flow::{Destination, Flow, FlowId, Side},
     header::Via,
     message::{HeaderName, Message, Method, text::push_number, unfold},
-    transaction::{invite_server, server},
     uri::{Scheme, SipUri, Uri},
 };
 
@@ -34,7 +32,7 @@ const STAMPED_BYTES: usize = 160;
 
 /// Which way a request goes by its method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Ack,
     Cancel,
     Invite,
@@ -50,15 +48,6 @@ impl Kind {
             Some(_) | None => Self::Other,
         }
     }
-}
-
-/// For whom there is room among the transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    All,
-    /// For a request of a dialog alone.
-    InDialog,
-    Nobody,
 }
 
 /// What the checks came to.
@@ -81,7 +70,14 @@ impl Proxy {
                 };
                 match self.by_key.get(&key) {
                     Some(&id) => self.on_retransmission(id),
-                    None => self.on_new_request(key, kind, flow, request, policies),
+                    None => self.admit(Newcomer {
+                        key,
+                        kind,
+                        reply_to: reply_to(&request, &flow),
+                        flow,
+                        request,
+                        policies,
+                    }),
                 }
             }
         }
@@ -133,108 +129,8 @@ impl Proxy {
         self.act_server(id, actions, None);
     }
 
-    fn on_new_request(
-        &mut self,
-        key: TxKey,
-        kind: Kind,
-        flow: Arc<Flow>,
-        mut request: Message,
-        policies: Policies,
-    ) {
-        let reply_to = reply_to(&request, &flow);
-        stamp_via(&mut request, flow.peer);
-        believe::disbelieve(&mut request, flow.side);
-        let room = self.room(&request);
-        if room == Room::Nobody {
-            return self.reply_full(&flow, &request, reply_to);
-        }
-        let loop_hash = self.loop_hash(&request, &flow);
-        let checked = self.check(&mut request, &flow, loop_hash);
-        let aim = match &checked {
-            Checked::Request(aim) => *aim,
-            Checked::Reply(_) => Aim::Open,
-        };
-        let dialog = aim.dialog();
-        if room == Room::InDialog && dialog.is_none() {
-            return self.reply_full(&flow, &request, reply_to);
-        }
-        let drawn = self.chance.draw();
-        let passage = dialog.map_or((drawn >> 32) as u32, |dialog| dialog.token.passage);
-        let direction = dialog.map_or(Direction::ToCallee, |dialog| dialog.direction);
-        let call = if dialog.is_some() || makes_dialog(&request) {
-            call_key(&self.chance, &request, direction, passage)
-        } else {
-            // No later message can belong to it.
-            CallKey(drawn)
-        };
-        let id = TxId(self.next_id());
-        let machine = match kind {
-            Kind::Invite => ServerMachine::Invite(invite_server::start()),
-            Kind::Ack | Kind::Cancel | Kind::Other => ServerMachine::Other(server::start()),
-        };
-        let tx = ServerTx {
-            key,
-            machine,
-            reply_to,
-            client: Client::There,
-            outgoing: None,
-            policies,
-            began: self.now(),
-            dialog,
-            addressee: aim.client(),
-            passage,
-            call,
-            to_tag: self.chance.draw(),
-            loop_hash,
-            attributes: self.no_attributes.clone(),
-            phase: Phase::Working,
-            ask: None,
-            gate: None,
-            plan: Plan::default(),
-            branches: Vec::new(),
-            callee: None,
-            best: Best::default(),
-            sent: None,
-            retransmissions: 0,
-            request: Arc::new(request),
-            flow,
-        };
-        if let FlowId::Connection { .. } = tx.flow.id {
-            self.by_client.insert(tx.flow.id, id);
-        }
-        self.by_key.insert(key, id);
-        self.servers.insert(id, tx);
-        self.unanswered += 1;
-        if kind == Kind::Invite {
-            self.start(self.config.timers.trying, Timeout::Trying(id));
-        }
-        match checked {
-            Checked::Reply(reply) => self.reply(id, reply),
-            Checked::Request(Aim::Dialog(dialog)) => self.enter_gate(id, dialog.direction),
-            Checked::Request(Aim::Client(_) | Aim::Open) => self.ask_request(id),
-        }
-    }
-
-    /// A To tag is a hint only: whether a request is in a dialog is for its token to say.
-    fn room(&self, request: &Message) -> Room {
-        let limits = &self.config.limits;
-        let beyond = self.servers.len().checked_sub(limits.transactions_max);
-        match beyond {
-            None => Room::All,
-            Some(beyond) if beyond < limits.in_dialog_reserve_max && request.to_tag().is_some() => {
-                Room::InDialog
-            }
-            Some(_) => Room::Nobody,
-        }
-    }
-
-    fn reply_full(&mut self, flow: &Arc<Flow>, request: &Message, to: Destination) {
-        let reply = self.unavailable(Cause::Overload).detail("transactions_max");
-        self.reply_stateless(flow, request, to, &reply);
-    }
-
     /// RFC 3261 §16.3 and §16.4.
-    fn check(&self, request: &mut Message, flow: &Flow, loop_hash: u32) -> Checked {
+    pub(super) fn check(&self, request: &mut Message, flow: &Flow, loop_hash: u32) -> Checked {
         let is_options = request.method() == Some(Method::Options);
         if let Some(reply) = check_scheme(request) {
             return Checked::Reply(reply);
@@ -295,7 +191,7 @@ impl Proxy {
 
     /// Of everything that routing depends on (RFC 5393 §4.2); where it came from too, so that a request that a PBX sends back with
     /// the same Request-URI is a spiral the first time and a loop the second.
-    fn loop_hash(&self, request: &Message, flow: &Flow) -> u32 {
+    pub(super) fn loop_hash(&self, request: &Message, flow: &Flow) -> u32 {
         let mut hasher = self.chance.hasher(b'l');
         flow.side.hash(&mut hasher);
         let mut add = |part: &[u8]| {
