@@ -11,21 +11,60 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio_rustls::rustls::DEFAULT_VERSIONS;
 
 use crate::{
-    client::{Browser, Sip, as_caller, receive_on, request, send_to, uri, via_of},
+    client::{
+        Browser, Sip, as_callee, as_caller, fresh, receive_on, request, send_to, uri, via_of,
+    },
     scene::{get, tls},
+    stream::{Line, client},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Registrations are on the disk a tenth of a second later.
 const WRITTEN: Duration = Duration::from_secs(2);
 
-/// The binary, run in a folder with listeners `wss` and `udp` on the same ports each time.
+/// No address of the PBX's.
+const ELSEWHERE: [u8; 4] = [127, 0, 0, 2];
+
+/// The binary, run in a folder with a listener of each kind, on the same ports each time.
 struct Process {
     folder: PathBuf,
     child: Child,
     wss: SocketAddr,
     udp: SocketAddr,
+    tcp: SocketAddr,
+    tls: SocketAddr,
     admin: SocketAddr,
+}
+
+/// Whose connection dies with the process.
+trait Client {
+    fn via(&self) -> String;
+    async fn send(&mut self, message: &Sip);
+    async fn receive(&mut self) -> Sip;
+}
+
+impl Client for Browser {
+    fn via(&self) -> String {
+        Self::VIA.to_owned()
+    }
+    async fn send(&mut self, message: &Sip) {
+        self.send(message).await;
+    }
+    async fn receive(&mut self) -> Sip {
+        self.receive().await
+    }
+}
+
+impl Client for Line {
+    fn via(&self) -> String {
+        self.via.clone()
+    }
+    async fn send(&mut self, message: &Sip) {
+        self.send(message).await;
+    }
+    async fn receive(&mut self) -> Sip {
+        self.receive().await
+    }
 }
 
 /// One that is free now.
@@ -38,7 +77,8 @@ impl Process {
     fn start(name: &str, pbx: SocketAddr) -> Self {
         let folder = std::env::temp_dir().join(format!("hookswitch-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let [wss, udp, admin] = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let [wss, udp, tcp, tls, admin] =
+            [(); 5].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         let config = format!(
             r#"
             [server]
@@ -52,6 +92,14 @@ impl Process {
             name = "udp"
             transport = "udp"
             address = "{udp}"
+            [[listener]]
+            name = "tcp"
+            transport = "tcp"
+            address = "{tcp}"
+            [[listener]]
+            name = "tls"
+            transport = "tls"
+            address = "{tls}"
             [[upstream]]
             name = "pbx"
             members = ["{pbx}"]
@@ -70,6 +118,8 @@ impl Process {
             child,
             wss,
             udp,
+            tcp,
+            tls,
             admin,
         }
     }
@@ -87,6 +137,16 @@ impl Process {
     async fn browser(&self, name: &str) -> Browser {
         let stream = tls(&self.folder, self.wss, DEFAULT_VERSIONS).await;
         Browser::knock_on(stream, name, "/", &[]).await.unwrap()
+    }
+
+    /// A phone over TCP.
+    async fn phone_by_tcp(&self) -> Line {
+        Line::tcp(ELSEWHERE, self.tcp).await
+    }
+
+    async fn phone_by_tls(&self) -> Line {
+        let config = client(&self.folder.join("state/cert.pem"), None);
+        Line::tls(ELSEWHERE, self.tls, config).await.unwrap()
     }
 
     async fn registrations(&self) -> serde_json::Value {
@@ -118,62 +178,66 @@ fn run(folder: &Path) -> Child {
     child
 }
 
-/// As a page does that was loaded: with a Contact of its own.
-async fn register(browser: &mut Browser, page: u32) {
-    let fields = format!(
-        "{}Contact: <sip:p{page}@page{page}.invalid;transport=ws>\r\nExpires: 600\r\n",
-        browser.from(&browser.aor())
-    );
-    let register = request("REGISTER", "sip:localhost", Browser::VIA, 1, &fields);
-    browser.send(&register).await;
-    assert_eq!(browser.receive().await.start(), "SIP/2.0 200 OK");
+fn from(user: &str, to: &str) -> String {
+    let (tag, call) = (fresh(), fresh());
+    format!("From: <sip:{user}@localhost>;tag=f{tag}\r\nTo: <{to}>\r\nCall-ID: {call}@test\r\n")
 }
 
-/// The browser calls; its ends of the dialog, and the URI of the PBX.
-async fn call_pbx(alice: &mut Browser, pbx: &UdpSocket, proxy: SocketAddr) -> (String, String) {
-    let fields = format!(
-        "{}Contact: {}\r\n",
-        alice.from("sip:9001@elsewhere.example"),
-        alice.contact()
-    );
+async fn register(client: &mut impl Client, user: &str, contact: &str) {
+    let from = from(user, &format!("sip:{user}@localhost"));
+    let fields = format!("{from}Contact: <{contact}>\r\nExpires: 600\r\n");
+    let register = request("REGISTER", "sip:localhost", &client.via(), 1, &fields);
+    client.send(&register).await;
+    assert_eq!(client.receive().await.start(), "SIP/2.0 200 OK");
+}
+
+/// The client calls; its ends of the dialog, and the URI of the PBX.
+async fn call_pbx(
+    client: &mut impl Client,
+    (user, contact): (&str, &str),
+    pbx: &UdpSocket,
+    proxy: SocketAddr,
+) -> (String, String) {
     let number = "sip:9001@elsewhere.example";
-    let invite = request("INVITE", number, Browser::VIA, 1, &fields);
-    alice.send(&invite).await;
+    let fields = format!("{}Contact: <{contact}>\r\n", from(user, number));
+    let invite = request("INVITE", number, &client.via(), 1, &fields);
+    client.send(&invite).await;
     let contact = format!("Contact: <sip:9001@{}>\r\n", pbx.local_addr().unwrap());
     let accept = receive_on(pbx).await.answer("200 OK", "p", &contact);
     send_to(pbx, proxy, &accept).await;
-    let answer = alice.receive().await;
+    let answer = client.receive().await;
     let dialog = as_caller(&answer);
     let target = uri(answer.get("Contact")).to_owned();
-    let ack = request("ACK", &target, Browser::VIA, 1, &dialog);
-    alice.send(&ack).await;
+    let ack = request("ACK", &target, &client.via(), 1, &dialog);
+    client.send(&ack).await;
     assert!(receive_on(pbx).await.start().starts_with("ACK "));
     (dialog, target)
 }
 
-/// The PBX calls; its ends of the dialog, and the browser's URI.
-async fn call_browser(alice: &mut Browser, pbx: &UdpSocket, proxy: SocketAddr) -> (String, String) {
-    let contact = format!("Contact: <sip:9002@{}>\r\n", pbx.local_addr().unwrap());
-    let fields = format!(
-        "From: <sip:9002@localhost>;tag=q\r\nTo: <{}>\r\nCall-ID: from-pbx\r\n{contact}",
-        alice.aor()
-    );
-    let invite = request("INVITE", &alice.aor(), &via_of(pbx), 1, &fields);
+/// The PBX calls; the dialog as it writes it, with the client's URI, and as the client writes it, with the PBX's.
+async fn call_client(
+    client: &mut impl Client,
+    (user, contact): (&str, &str),
+    pbx: &UdpSocket,
+    proxy: SocketAddr,
+) -> [(String, String); 2] {
+    let aor = format!("sip:{user}@localhost");
+    let own = format!("Contact: <sip:9002@{}>\r\n", pbx.local_addr().unwrap());
+    let fields = format!("{}{own}", from("9002", &aor));
+    let invite = request("INVITE", &aor, &via_of(pbx), 1, &fields);
     send_to(pbx, proxy, &invite).await;
-    let contact = format!("Contact: {}\r\n", alice.contact());
-    let accept = alice.receive().await.answer("200 OK", "a", &contact);
-    alice.send(&accept).await;
+    let contact = format!("Contact: <{contact}>\r\n");
+    let invite = client.receive().await;
+    let accept = invite.answer("200 OK", "a", &contact);
+    let of_client = (as_callee(&accept), uri(invite.get("Contact")).to_owned());
+    client.send(&accept).await;
     let answer = receive_on(pbx).await;
     let dialog = as_caller(&answer);
     let target = uri(answer.get("Contact")).to_owned();
-    send_to(
-        pbx,
-        proxy,
-        &request("ACK", &target, &via_of(pbx), 1, &dialog),
-    )
-    .await;
-    assert!(alice.receive().await.start().starts_with("ACK "));
-    (dialog, target)
+    let ack = request("ACK", &target, &via_of(pbx), 1, &dialog);
+    send_to(pbx, proxy, &ack).await;
+    assert!(client.receive().await.start().starts_with("ACK "));
+    [(dialog, target), of_client]
 }
 
 async fn hang_up_from_pbx(
@@ -186,38 +250,98 @@ async fn hang_up_from_pbx(
     send_to(pbx, proxy, &bye).await;
 }
 
+/// Answered, wherever the call was before.
+async fn pbx_is_hung_up_on(
+    client: &mut impl Client,
+    pbx: &UdpSocket,
+    proxy: SocketAddr,
+    (dialog, target): &(String, String),
+) {
+    let bye = request("BYE", target, &client.via(), 2, dialog);
+    client.send(&bye).await;
+    let bye = receive_on(pbx).await;
+    assert!(bye.start().starts_with("BYE "), "{}", bye.start());
+    send_to(pbx, proxy, &bye.answer("200 OK", "p", "")).await;
+    assert_eq!(client.receive().await.start(), "SIP/2.0 200 OK");
+}
+
+async fn client_is_hung_up_on(
+    client: &mut impl Client,
+    pbx: &UdpSocket,
+    proxy: SocketAddr,
+    call: &(String, String),
+) {
+    hang_up_from_pbx(pbx, proxy, call, 3).await;
+    let bye = client.receive().await;
+    assert!(bye.start().starts_with("BYE "), "{}", bye.start());
+    client.send(&bye.answer("200 OK", "a", "")).await;
+    assert_eq!(receive_on(pbx).await.start(), "SIP/2.0 200 OK");
+}
+
 /// The browser is a page that was loaded again, too: it has another Contact.
 #[tokio::test]
 async fn calls_that_were_up_are_hung_up_from_both_sides() {
+    let page = |page: u32| format!("sip:p{page}@page{page}.invalid;transport=ws");
+    let (alice_in_calls, pages) = ("sip:alice@alice.invalid;transport=ws", [page(1), page(2)]);
     let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut process = Process::start("killed", pbx.local_addr().unwrap());
+    let udp = process.udp;
     let mut alice = process.browser("alice").await;
-    register(&mut alice, 1).await;
-    let of_alice = call_pbx(&mut alice, &pbx, process.udp).await;
-    let of_pbx = call_browser(&mut alice, &pbx, process.udp).await;
+    register(&mut alice, "alice", &pages[0]).await;
+    let user = ("alice", alice_in_calls);
+    let of_alice = call_pbx(&mut alice, user, &pbx, udp).await;
+    let [of_pbx, _] = call_client(&mut alice, user, &pbx, udp).await;
     tokio::time::sleep(WRITTEN).await;
     process.kill_and_start();
 
     let registrations = process.registrations().await;
     assert_eq!(registrations["total"], 1, "{registrations}");
     assert_eq!(registrations["registrations"][0]["aor"], "sip:alice");
-    hang_up_from_pbx(&pbx, process.udp, &of_pbx, 2).await;
+    hang_up_from_pbx(&pbx, udp, &of_pbx, 2).await;
     assert_eq!(receive_on(&pbx).await.start(), "SIP/2.0 430 Flow Failed");
 
     let mut alice = process.browser("alice").await;
-    register(&mut alice, 2).await;
-    hang_up_from_pbx(&pbx, process.udp, &of_pbx, 3).await;
-    let bye: Sip = alice.receive().await;
-    assert!(bye.start().starts_with("BYE "), "{}", bye.start());
-    alice.send(&bye.answer("200 OK", "a", "")).await;
-    assert_eq!(receive_on(&pbx).await.start(), "SIP/2.0 200 OK");
-
-    let (dialog, target) = of_alice;
-    let bye = request("BYE", &target, Browser::VIA, 2, &dialog);
-    alice.send(&bye).await;
-    let bye = receive_on(&pbx).await;
-    assert!(bye.start().starts_with("BYE "), "{}", bye.start());
-    send_to(&pbx, process.udp, &bye.answer("200 OK", "p", "")).await;
-    assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
+    register(&mut alice, "alice", &pages[1]).await;
+    client_is_hung_up_on(&mut alice, &pbx, udp, &of_pbx).await;
+    pbx_is_hung_up_on(&mut alice, &pbx, udp, &of_alice).await;
     process.end();
+}
+
+/// As a phone does: it notices by its next keep-alive or request, connects, and says the rest by its token.
+async fn a_phone_goes_on_by_another_connection(
+    name: &str,
+    transport: &str,
+    phone: impl AsyncFn(&Process) -> Line,
+) {
+    let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut process = Process::start(name, pbx.local_addr().unwrap());
+    let udp = process.udp;
+    let contact = format!("sip:phone@phone.invalid;transport={transport}");
+    let user = ("phone", contact.as_str());
+    let mut line = phone(&process).await;
+    register(&mut line, "phone", &contact).await;
+    let [_, of_phone] = call_client(&mut line, user, &pbx, udp).await;
+    let [of_pbx, _] = call_client(&mut line, user, &pbx, udp).await;
+    tokio::time::sleep(WRITTEN).await;
+    process.kill_and_start();
+
+    assert!(line.next().await.is_none());
+    hang_up_from_pbx(&pbx, udp, &of_pbx, 2).await;
+    assert_eq!(receive_on(&pbx).await.start(), "SIP/2.0 430 Flow Failed");
+    // The phone's own requests need no registration.
+    let mut line = phone(&process).await;
+    pbx_is_hung_up_on(&mut line, &pbx, udp, &of_phone).await;
+    register(&mut line, "phone", &contact).await;
+    client_is_hung_up_on(&mut line, &pbx, udp, &of_pbx).await;
+    process.end();
+}
+
+#[tokio::test]
+async fn a_phone_over_tcp_goes_on() {
+    a_phone_goes_on_by_another_connection("killed-tcp", "tcp", Process::phone_by_tcp).await;
+}
+
+#[tokio::test]
+async fn a_phone_over_tls_goes_on() {
+    a_phone_goes_on_by_another_connection("killed-tls", "tls", Process::phone_by_tls).await;
 }
