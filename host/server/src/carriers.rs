@@ -127,7 +127,9 @@ impl Carriers {
             // Every refresh says so again.
             TrunkState::Registered { .. } if trunk.is_registered() => {}
             TrunkState::Registered { .. } => tracing::info!(aor, upstream, "registered"),
-            TrunkState::Failed { reason, retry_at } => {
+            TrunkState::Failed {
+                reason, retry_at, ..
+            } => {
                 let retry_s = seconds_until(*retry_at);
                 tracing::warn!(aor, upstream, retry_s, "not registered: {reason}");
             }
@@ -142,7 +144,13 @@ impl Carriers {
 
     /// Is an upstream still to be told that we go?
     pub(crate) fn is_registered(&self) -> bool {
-        self.trunks().iter().any(Trunk::is_registered)
+        let now = Instant::now();
+        let is_bound = |trunk: &Trunk| match trunk.state {
+            TrunkState::Registered { .. } => true,
+            TrunkState::Failed { until, .. } => until.is_some_and(|until| until > now),
+            TrunkState::Registering | TrunkState::Removed => false,
+        };
+        self.trunks().iter().any(is_bound)
     }
 
     /// For the admin endpoint.
@@ -154,9 +162,13 @@ impl Carriers {
                 TrunkState::Registered { until } => {
                     ("registered", Some(seconds_until(*until)), None)
                 }
-                TrunkState::Failed { retry_at, .. } => {
-                    ("failed", None, Some(seconds_until(*retry_at)))
-                }
+                TrunkState::Failed {
+                    retry_at, until, ..
+                } => (
+                    "failed",
+                    until.map(seconds_until),
+                    Some(seconds_until(*retry_at)),
+                ),
                 TrunkState::Removed => ("removed", None, None),
             };
             json!({

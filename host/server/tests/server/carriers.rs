@@ -274,6 +274,30 @@ async fn a_trunk_that_is_refused_says_why() {
     scene.end().await;
 }
 
+/// It still stands there: the drain waits until the carrier knows that it does no longer.
+#[tokio::test]
+async fn a_trunk_that_could_not_be_refreshed_is_taken_back() {
+    let scene = scene(ACCOUNT, &registration("pbx")).await;
+    let register = receive_on(&scene.pbx).await;
+    let granted = format!("Contact: {};expires=4\r\n", register.get("Contact"));
+    answer(&scene, &register, "200 OK", &granted).await;
+    let refresh = receive_on(&scene.pbx).await;
+    answer(&scene, &refresh, "500 Server Internal Error", "").await;
+    state_is(&scene, "failed").await;
+    let leaving = async {
+        let removal = receive_on(&scene.pbx).await;
+        assert_eq!(removal.get("Expires"), "0");
+        let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n";
+        answer(&scene, &removal, "401 Unauthorized", challenge).await;
+        let removal = receive_on(&scene.pbx).await;
+        assert_eq!(removal.get("Expires"), "0");
+        answer(&scene, &removal, "200 OK", "").await;
+    };
+    tokio::join!(leaving, scene.server.drained());
+    assert_eq!(registrations(&scene).await[0]["state"], "removed");
+    scene.end().await;
+}
+
 /// As soon as its name is known.
 #[tokio::test]
 async fn a_trunk_is_registered_at_an_upstream_by_name() {

@@ -9,7 +9,7 @@ use super::{
     Proxy, Timeout,
     credentials::{Challenges, Reading, Said},
     io::{Challenged, Output},
-    trunk::{Aim, Transaction, TrunkState, back_off, refresh_after},
+    trunk::{Aim, Bound, REMOVE_MAX, Transaction, TrunkState, back_off, refresh_after},
 };
 use crate::message::{HeaderName, Message};
 
@@ -27,8 +27,10 @@ impl Proxy {
         }
     }
 
-    /// Nobody waits for what is on its way; but it may have arrived, so that a first registration is taken back, too.
+    /// Nobody waits for what is on its way; but it may have arrived, so that a first registration is taken back, too. So is one that
+    /// could not be refreshed. We wait for an answer no longer than [`REMOVE_MAX`].
     pub(super) fn unregister_trunks(&mut self) {
+        let now = self.now();
         for at in 0..self.trunks.len() {
             let Some(trunk) = self.trunks.get_mut(at) else {
                 return;
@@ -36,9 +38,11 @@ impl Proxy {
             trunk.aim = Aim::Removed;
             trunk.due += 1;
             let asked = trunk.transaction.take().is_some();
-            match asked || trunk.binding.is_some() {
-                true => self.begin_round(at),
-                false => self.tell_of_trunk(at, TrunkState::Removed),
+            if asked || trunk.bound_until().is_some_and(|until| until > now) {
+                self.begin_round(at);
+                self.next_round_after(at, REMOVE_MAX);
+            } else {
+                self.tell_of_trunk(at, TrunkState::Removed);
             }
         }
     }
@@ -115,9 +119,12 @@ impl Proxy {
                 self.round_failed(at, "it grants no time".to_owned(), None);
             }
             Aim::Registered => {
-                trunk.failures = 0;
-                trunk.binding = Some(transaction.place.to);
                 let until = now + granted;
+                trunk.failures = 0;
+                trunk.binding = Some(Bound {
+                    to: transaction.place.to,
+                    until,
+                });
                 self.tell_of_trunk(at, TrunkState::Registered { until });
                 self.next_round_after(at, refresh_after(granted));
             }
@@ -207,8 +214,12 @@ impl Proxy {
         let wait = back_off(trunk.failures, chance).max(retry_after.unwrap_or_default());
         let wait = wait.min(EXPIRES_MAX);
         trunk.failures = trunk.failures.saturating_add(1);
-        let retry_at = now + wait;
-        self.tell_of_trunk(at, TrunkState::Failed { reason, retry_at });
+        let failed = TrunkState::Failed {
+            reason,
+            retry_at: now + wait,
+            until: trunk.bound_until().filter(|until| *until > now),
+        };
+        self.tell_of_trunk(at, failed);
         self.next_round_after(at, wait);
     }
 
@@ -221,8 +232,13 @@ impl Proxy {
     }
 
     pub(super) fn on_trunk_due(&mut self, at: usize, due: u32) {
-        if self.trunks.get(at).is_some_and(|trunk| trunk.due == due) {
-            self.begin_round(at);
+        let Some(trunk) = self.trunks.get(at).filter(|trunk| trunk.due == due) else {
+            return;
+        };
+        match (trunk.aim, &trunk.transaction) {
+            (Aim::Registered, _) => self.begin_round(at),
+            (Aim::Removed, Some(_)) => self.round_failed(at, String::new(), None),
+            (Aim::Removed, None) => {}
         }
     }
 

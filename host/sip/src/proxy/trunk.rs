@@ -27,6 +27,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1_800);
 const REFRESH_BEFORE: Duration = Duration::from_secs(600);
 /// However little an upstream grants.
 const REFRESH_MIN: Duration = Duration::from_secs(1);
+/// Until an upstream that is silent need not know that we go.
+pub(super) const REMOVE_MAX: Duration = Duration::from_secs(5);
 
 /// Index in [`ProxyConfig::trunks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +63,8 @@ pub enum TrunkState {
         reason: String,
         /// The next REGISTER.
         retry_at: Instant,
+        /// An earlier one still stands, as far as we know.
+        until: Option<Instant>,
     },
     /// We took it back.
     Removed,
@@ -81,13 +85,19 @@ pub(super) struct Trunk {
     /// As configured, or more after a 423.
     pub(super) expires: Duration,
     pub(super) transaction: Option<Transaction>,
-    /// Where it is registered now.
-    pub(super) binding: Option<Destination>,
+    pub(super) binding: Option<Bound>,
     /// Rounds that failed, one after the other.
     pub(super) failures: u32,
     pub(super) challenges: Challenges,
     /// Of the timer that counts.
     pub(super) due: u32,
+}
+
+/// Where a trunk is registered now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    pub(super) to: Destination,
+    pub(super) until: Instant,
 }
 
 /// What is wanted of it.
@@ -132,6 +142,14 @@ impl Trunk {
             due: 0,
         })
         .collect()
+    }
+
+    pub(super) fn bound_to(&self) -> Option<Destination> {
+        self.binding.map(|bound| bound.to)
+    }
+
+    pub(super) fn bound_until(&self) -> Option<Instant> {
+        self.binding.map(|bound| bound.until)
     }
 
     pub(super) fn begin(&mut self, chance: &mut Chance) {

@@ -24,7 +24,7 @@ impl Proxy {
                 Some(transaction) if transaction.place.to == to => {
                     self.step_trunk(at, client::Event::TransportError, None);
                 }
-                None if trunk.binding == Some(to) && trunk.failures == 0 => {
+                None if trunk.bound_to() == Some(to) && trunk.failures == 0 => {
                     self.begin_round_again(at);
                 }
                 Some(_) | None => {}
@@ -46,7 +46,7 @@ impl Proxy {
             };
             let concerns = match health {
                 MemberHealth::Silent => {
-                    let bound = trunk.binding.and_then(Destination::peer);
+                    let bound = trunk.bound_to().and_then(Destination::peer);
                     trunk.failures == 0 && bound == Some(member)
                 }
                 MemberHealth::Answers => {
@@ -64,7 +64,7 @@ impl Proxy {
             let Some(trunk) = self.trunks.get(at) else {
                 return;
             };
-            let bound = trunk.binding.and_then(Destination::peer);
+            let bound = trunk.bound_to().and_then(Destination::peer);
             let is_gone = bound.is_some_and(|member| !self.has_member(upstream, member));
             if trunk.config.upstream == upstream
                 && trunk.transaction.is_none()

@@ -86,7 +86,9 @@ impl World {
         let what = match state {
             TrunkState::Registering => "begins".to_owned(),
             TrunkState::Registered { until } => format!("stands for {:?}", in_ms(*until)),
-            TrunkState::Failed { reason, retry_at } => {
+            TrunkState::Failed {
+                reason, retry_at, ..
+            } => {
                 format!("failed: {reason}; again in {}s", in_ms(*retry_at).as_secs())
             }
             TrunkState::Removed => "is taken back".to_owned(),

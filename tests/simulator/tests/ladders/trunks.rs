@@ -291,6 +291,31 @@ fn a_drain_does_not_wait_for_a_registration_that_never_was() {
     );
 }
 
+/// Nobody answers any more.
+#[test]
+fn a_drain_waits_a_moment_for_an_upstream_that_is_silent() {
+    check_with(
+        trunk,
+        r#"show Expires
+         begin
+         pbx 200
+         lose proxy pbx 10
+         drain
+         advance 100s"#,
+        expect![[r#"
+            0ms trunk 0 begins
+            0ms proxy → pbx REGISTER sip:pbx.example [Expires: 3600]
+            10ms pbx → proxy 200 REGISTER
+            20ms trunk 0 stands for 3600s
+            20ms proxy → pbx REGISTER sip:pbx.example [Expires: 0] (lost)
+            520ms proxy → pbx REGISTER sip:pbx.example [Expires: 0] (lost)
+            1520ms proxy → pbx REGISTER sip:pbx.example [Expires: 0] (lost)
+            3520ms proxy → pbx REGISTER sip:pbx.example [Expires: 0] (lost)
+            5020ms trunk 0 is taken back
+        "#]],
+    );
+}
+
 /// Whether it arrived is not known before its answer.
 #[test]
 fn a_drain_takes_back_a_first_registration_that_is_on_its_way() {
