@@ -50,6 +50,7 @@ pub(crate) async fn run(generation: Arc<Generation>, worker: usize, run: Run) ->
         }
         let (back, result) = version.call(worker, &call, journal).await;
         journal = back;
+        call.hide_tokens(&journal);
         let step = match result {
             Ok(step) => {
                 journal.keep();

@@ -163,6 +163,8 @@ pub trait Source: Send + Sync {
     fn attributes(&self) -> usize;
     /// Applied when a hook returned.
     fn apply(&self, identity: Option<Identity>, attributes: Vec<AttributeEdit>);
+    /// These are tokens that counted: nobody reads them in the upgrade any more.
+    fn hide(&self, tokens: &[String]);
 }
 
 /// A name that a policy gives to a peer.

@@ -173,6 +173,15 @@ impl Call {
         }
     }
 
+    /// Those that counted are nothing to the policies that follow.
+    pub(crate) fn hide_tokens(&mut self, journal: &Journal) {
+        if let Argument::Connect(upgrade) = &mut self.argument {
+            let values = upgrade.headers.iter_mut().map(|field| &mut field.value);
+            let texts = values.chain(&mut upgrade.query);
+            texts.for_each(|text| journal.hide_tokens(text));
+        }
+    }
+
     pub(crate) fn hook(&self) -> HookName {
         match self.argument {
             Argument::Connect(_) => HookName::Connect,

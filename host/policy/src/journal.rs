@@ -8,6 +8,9 @@ use crate::context::{
     StageTimeouts, Summary, Target,
 };
 
+/// In one run of a chain; more are not hidden, and nobody has so many.
+const TOKENS_MAX: usize = 8;
+
 /// Travels from policy to policy of a chain.
 pub(crate) struct Journal {
     message: Option<Box<dyn Message>>,
@@ -20,6 +23,8 @@ pub(crate) struct Journal {
     call: Scope,
     targets: Vec<Target>,
     timeouts: Vec<StageTimeouts>,
+    /// That counted: whoever else reads one could be whoever it was given to.
+    tokens: Vec<String>,
     before: Before,
 }
 
@@ -103,6 +108,7 @@ impl Journal {
             },
             targets: Vec::new(),
             timeouts: Vec::new(),
+            tokens: Vec::new(),
             before: Before::default(),
         }
     }
@@ -118,6 +124,22 @@ impl Journal {
             self.before.message = Some(message.fork());
         }
         Ok(message.as_mut())
+    }
+
+    /// A token said who sends: what is left of the upgrade is without it.
+    pub(crate) fn token_counted(&mut self, token: String) {
+        if self.tokens.len() < TOKENS_MAX && !self.tokens.contains(&token) {
+            self.tokens.push(token);
+        }
+    }
+
+    /// Takes them out of a part of the upgrade.
+    pub(crate) fn hide_tokens(&self, text: &mut String) {
+        for token in &self.tokens {
+            if text.contains(token) {
+                *text = text.replace(token, "");
+            }
+        }
     }
 
     pub(crate) fn targets(&self) -> &[Target] {
@@ -254,6 +276,9 @@ impl Journal {
         if self.identity.is_some() || !self.source_attributes.is_empty() {
             self.source.apply(self.identity, self.source_attributes);
         }
+        if !self.tokens.is_empty() {
+            self.source.hide(&self.tokens);
+        }
         Edits {
             message: self.message,
             targets: self.targets,
@@ -306,6 +331,7 @@ mod tests {
             2
         }
         fn apply(&self, _: Option<Identity>, _: Vec<AttributeEdit>) {}
+        fn hide(&self, _: &[String]) {}
     }
 
     impl Names for Nobody {

@@ -35,15 +35,16 @@ struct Upgrade {
     origin: Option<String>,
     host: String,
     path: String,
-    query: Option<String>,
     sni: Option<String>,
 }
 
-/// What policies gave it.
+/// What policies gave it, and what they may take.
 #[derive(Debug, Default)]
 struct Given {
     identity: Option<Identity>,
     attributes: BTreeMap<String, String>,
+    /// Of the upgrade.
+    query: Option<String>,
 }
 
 impl Source {
@@ -53,11 +54,14 @@ impl Source {
         listener: Arc<str>,
         upgrade: &context::Upgrade,
     ) -> Self {
+        let given = Given {
+            query: upgrade.query.clone(),
+            ..Given::default()
+        };
         let upgrade = Upgrade {
             origin: upgrade.origin.clone(),
             host: upgrade.host.clone(),
             path: upgrade.path.clone(),
-            query: upgrade.query.clone(),
             sni: upgrade.sni.clone(),
         };
         Self {
@@ -66,7 +70,7 @@ impl Source {
             listener,
             upgrade: Some(Box::new(upgrade)),
             certificate: None,
-            given: Mutex::default(),
+            given: Mutex::new(given),
         }
     }
 
@@ -93,10 +97,10 @@ impl Source {
     /// That its client named in the query of the upgrade, `session=NAME`, if a policy said there who that is: somebody else who names
     /// it has another.
     pub(crate) fn session(&self) -> Option<SessionKey> {
-        let query = self.upgrade.as_deref()?.query.as_deref()?;
-        let mut pairs = query.split('&');
-        let name = pairs.find_map(|pair| pair.strip_prefix("session="))?;
         let identity = context::Source::identity(self)?;
+        let given = self.given();
+        let mut pairs = given.query.as_deref()?.split('&');
+        let name = pairs.find_map(|pair| pair.strip_prefix("session="))?;
         let fits = (1..=SESSION_BYTES_MAX).contains(&name.len());
         fits.then(|| SessionKey::named(&identity, name))
     }
@@ -142,7 +146,7 @@ impl context::Source for Source {
             "origin" => upgrade.origin.clone(),
             "host" => Some(upgrade.host.clone()),
             "path" => Some(upgrade.path.clone()),
-            "query" => upgrade.query.clone(),
+            "query" => self.given().query.clone(),
             "sni" => upgrade.sni.clone(),
             _ => None,
         }
@@ -166,6 +170,12 @@ impl context::Source for Source {
                 Some(value) => drop(given.attributes.insert(key, value)),
                 None => drop(given.attributes.remove(&key)),
             }
+        }
+    }
+    fn hide(&self, tokens: &[String]) {
+        let query = &mut self.given().query;
+        for token in tokens {
+            *query = query.take().map(|query| query.replace(token, ""));
         }
     }
 }

@@ -83,7 +83,10 @@ impl imported::source::Host for State {
     }
 
     fn upgrade(&mut self, name: String) -> Option<String> {
-        self.journal.as_deref()?.source.upgrade(&name)
+        let journal = self.journal.as_deref()?;
+        let mut value = journal.source.upgrade(&name)?;
+        journal.hide_tokens(&mut value);
+        Some(value)
     }
 
     fn attribute(&mut self, key: String) -> Option<String> {

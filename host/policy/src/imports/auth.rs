@@ -85,7 +85,11 @@ impl Host for State {
             .policy
             .auth()
             .bearer(&issuer, &token, SystemTime::now());
-        Ok(outcome.ok_or_else(|| unknown("issuer", &issuer))?.into())
+        let outcome = outcome.ok_or_else(|| unknown("issuer", &issuer))?;
+        if let hookswitch_auth::Outcome::Verified(_) = outcome {
+            self.journal_mut()?.token_counted(token);
+        }
+        Ok(outcome.into())
     }
 
     fn bearer_challenge(

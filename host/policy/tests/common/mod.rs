@@ -240,6 +240,7 @@ impl Source for Peer {
     fn apply(&self, identity: Option<Identity>, attributes: Vec<(String, Option<String>)>) {
         self.applied.lock().unwrap().push((identity, attributes));
     }
+    fn hide(&self, _: &[String]) {}
 }
 
 struct TwoUpstreams;

@@ -20,6 +20,11 @@ const INVALID: &str =
     r#"Bearer realm="idp", authz_server="https://idp.example/", error="invalid_token""#;
 
 pub(crate) async fn scene_with(keys: &str, config: &str) -> Scene {
+    scene_and(keys, &format!("issuer = \"idp\"{config}"), "\"idp\"", "").await
+}
+
+/// With all of the policy's configuration and grants, and `more` behind it.
+async fn scene_and(keys: &str, config: &str, grants: &str, more: &str) -> Scene {
     let more = format!(
         r#"
         [[auth.issuer]]
@@ -31,8 +36,9 @@ pub(crate) async fn scene_with(keys: &str, config: &str) -> Scene {
         [[policy]]
         name = "jwt-auth"
         component = {:?}
-        config = {{ issuer = "idp"{config} }}
-        grants = {{ auth = ["idp"] }}
+        config = {{ {config} }}
+        grants = {{ auth = [{grants}] }}
+        {more}
         "#,
         component("jwt-auth")
     );
@@ -316,4 +322,40 @@ async fn a_datagram_is_asked_every_time() {
     assert_eq!(asked.start(), "SIP/2.0 407 Proxy Authentication Required");
     std::fs::remove_file(keys).unwrap();
     scene.end().await;
+}
+
+/// They could be whoever it was given to, anywhere that takes it.
+#[tokio::test]
+async fn a_token_that_counted_is_nothing_to_later_policies() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let telling = |hook: &str| {
+        format!(
+            "[[policy]]\nname = \"later\"\ncomponent = {:?}\nconfig = {{ acts = [{{ hook = \"{hook}\", do = \"tell-query\" }}] }}",
+            component("misbehave")
+        )
+    };
+    let token = signer.token("alice", 60);
+    for (hook, told) in [
+        ("connect", "connect access_token=&session=4f1c"),
+        ("register", "access_token=&session=4f1c"),
+    ] {
+        let (keys, issuer) = (format!("keys_file = {keys:?}"), "issuer = \"idp\"");
+        let scene = scene_and(&keys, issuer, "\"idp\"", &telling(hook)).await;
+        let path = format!("/?access_token={token}&session=4f1c");
+        match Browser::knock(&scene, "alice", &path, &[]).await {
+            Ok(mut browser) => {
+                let failed = register(&mut browser, "alice", "").await;
+                assert_eq!(failed.start(), "SIP/2.0 500 Server Internal Error");
+            }
+            Err(failed) => assert_eq!(failed.status(), 500),
+        }
+        let (_, policies) = scene.admin("/api/policies").await;
+        assert!(
+            policies.contains(told) && !policies.contains(&token),
+            "{policies}"
+        );
+        scene.end().await;
+    }
+    std::fs::remove_file(keys).unwrap();
 }

@@ -66,6 +66,8 @@ enum Deed {
     Fault,
     /// A log line of a mebibyte.
     LogMuch,
+    /// A fault that tells everybody what stands in the query of the upgrade.
+    TellQuery,
 }
 
 struct Misbehave(Vec<Act>);
@@ -93,6 +95,10 @@ impl Policy for Misbehave {
             .filter(|act| act.hook == Hook::Connect)
             .find(fits)
         {
+            if act.deed == Deed::TellQuery {
+                let query = upgrade.query.unwrap_or_default();
+                return Err(Fault::new("told", format!("connect {query}")));
+            }
             misbehave(act.deed)?;
         }
         Ok(Admission::Next)
@@ -178,6 +184,10 @@ fn misbehave(deed: Deed) -> Result<(), Fault> {
             Err(Fault::new("misbehave", "as its configuration says"))
         }
         Deed::Fault => Err(Fault::new("misbehave", "as its configuration says")),
+        Deed::TellQuery => {
+            let query = source::upgrade("query").unwrap_or_default();
+            Err(Fault::new("told", query))
+        }
         Deed::LogMuch => {
             log::info!("{}", "x".repeat(1 << 20));
             Ok(())
