@@ -7,10 +7,12 @@ use serde_json::Value;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
-    pub(crate) issuer: String,
-    /// `{claim}` stands for a claim.
-    #[serde(default = "subject")]
-    pub(crate) name: String,
+    /// The only one, with its name.
+    issuer: Option<String>,
+    name: Option<String>,
+    /// Or several, each with its own.
+    #[serde(default)]
+    pub(crate) issuers: Vec<Issuer>,
     #[serde(default)]
     pub(crate) upgrade: Upgraded,
     /// The parameter of the WebSocket's URL that is a token.
@@ -35,6 +37,17 @@ pub(crate) struct Config {
     pub(crate) assert_identity: bool,
 }
 
+/// Whose tokens count.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Issuer {
+    /// What the host calls it.
+    pub(crate) issuer: String,
+    /// `{claim}` stands for a claim.
+    #[serde(default = "subject")]
+    pub(crate) name: String,
+}
+
 /// What a token at the WebSocket upgrade means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,22 +70,38 @@ fn access_token() -> String {
 }
 
 impl Config {
-    pub(crate) fn check(&self) -> Result<(), String> {
-        if self.issuer.is_empty() {
-            return Err("issuer is empty: name an [[auth.issuer]] of the host".to_owned());
+    /// As it is meant: an only issuer is the first of several.
+    pub(crate) fn checked(mut self) -> Result<Self, String> {
+        match (self.issuer.take(), self.name.take()) {
+            (Some(issuer), name) if self.issuers.is_empty() => self.issuers.push(Issuer {
+                issuer,
+                name: name.unwrap_or_else(subject),
+            }),
+            (None, None) if !self.issuers.is_empty() => {}
+            _ => return Err("write either issuer, with name, or issuers".to_owned()),
         }
         if self.sides.is_empty() {
             return Err("sides is empty: nobody would be asked".to_owned());
+        }
+        self.issuers.iter().try_for_each(Issuer::check)?;
+        Ok(self)
+    }
+
+    pub(crate) fn trusts(&self, side: &str) -> bool {
+        !self.sides.iter().any(|asked| asked == side)
+    }
+}
+
+impl Issuer {
+    fn check(&self) -> Result<(), String> {
+        if self.issuer.is_empty() {
+            return Err("issuer is empty: name an [[auth.issuer]] of the host".to_owned());
         }
         let braces = ['{', '}'].map(|brace| self.name.matches(brace).count());
         if braces[0] == 0 || braces[0] != braces[1] {
             return Err("name has no claim in braces: everybody would be the same".to_owned());
         }
         Ok(())
-    }
-
-    pub(crate) fn trusts(&self, side: &str) -> bool {
-        !self.sides.iter().any(|asked| asked == side)
     }
 }
 
@@ -130,13 +159,21 @@ mod tests {
     fn what_knows_nobody_apart_is_refused() {
         let config = |json: Value| {
             let config: Config = serde_json::from_value(json).map_err(|error| error.to_string())?;
-            config.check()
+            let issuers = config.checked()?.issuers.into_iter();
+            Ok(issuers.map(|each| each.name).collect::<Vec<_>>())
         };
-        assert_eq!(config(json!({ "issuer": "idp" })), Ok(()));
+        let name = |name: &str| Ok::<_, String>(vec![name.to_owned()]);
+        assert_eq!(config(json!({ "issuer": "idp" })), name("{sub}"));
+        let several = json!({ "issuers": [{ "issuer": "idp", "name": "{email}" }] });
+        assert_eq!(config(several), name("{email}"));
         assert!(config(json!({})).is_err());
         assert!(config(json!({ "issuer": "idp", "name": "alice" })).is_err());
         assert!(config(json!({ "issuer": "idp", "name": "{sub" })).is_err());
         assert!(config(json!({ "issuer": "" })).is_err());
         assert!(config(json!({ "issuer": "idp", "sides": [] })).is_err());
+        let one = json!([{ "issuer": "idp" }]);
+        assert!(config(json!({ "issuer": "idp", "issuers": one })).is_err());
+        assert!(config(json!({ "name": "{sub}", "issuers": one })).is_err());
+        assert!(config(json!({ "issuers": [{ "issuer": "idp", "name": "x" }] })).is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! Lets browsers in that have a token of the operator's issuer: at the WebSocket upgrade, or in SIP (RFC 8898). A WebSocket keeps the
+//! Lets browsers in that have a token of one of the operator's issuers: at the WebSocket upgrade, or in SIP (RFC 8898). A WebSocket keeps the
 //! identity until the token is over; calls that are up go on then. Never asks in a dialog, nor the peers that the operator trusts:
-//! upstreams. The host holds the issuer's keys, and no token goes further than here.
+//! upstreams. The host holds the issuers' keys, and no token that counts goes further than here.
 //!
 //! ```json
 //! { "issuer": "idp", "name": "{preferred_username}", "upgrade": "required", "query": "access_token", "cookie": "sip_token",
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! `issuer` is an `[[auth.issuer]]` of the host, granted to this policy. `name` makes a name of the token's claims: a user at any local
-//! domain, `user@host`, or a URI. Later policies find it in `source.identity`, and in the transaction's attribute `identity`.
+//! domain, `user@host`, or a URI. Several issuers stand in `issuers`, each with a name of its own, or they could give out one and the same:
+//! `{ "issuers": [{ "issuer": "idp", "name": "{sub}" }, { "issuer": "partner", "name": "sip:{sub}@partner.example" }] }`. Later policies find it in `source.identity`, and in the transaction's attribute `identity`.
 
 mod config;
 mod token;
@@ -32,7 +33,7 @@ impl Policy for JwtAuth {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, String> {
-        config.check()?;
+        let config = config.checked()?;
         if config.upgrade == Upgraded::Ignored || config.trusts("web") {
             hooks::skip(hooks::Hook::Connect);
         }
@@ -107,40 +108,58 @@ impl JwtAuth {
 
     /// The name of whoever the token was given to; `None` if it does not count.
     fn judge(&self, token: &str) -> Result<Option<String>, Fault> {
-        let refused = |why: &str| {
-            log::info!("a token of {} is refused: {why}", source::peer());
-            Ok(None)
-        };
-        let identity = match auth::bearer(&self.0.issuer, token)? {
-            Outcome::Verified(identity) => identity,
-            Outcome::Unavailable(why) => return Err(Fault::new("unavailable", why)),
-            Outcome::Wrong(why) | Outcome::Malformed(why) | Outcome::Stale(why) => {
-                return refused(&why);
+        let (mut refused, mut unavailable) = (Vec::new(), None);
+        for issuer in &self.0.issuers {
+            match auth::bearer(&issuer.issuer, token)? {
+                Outcome::Verified(identity) => match name(&issuer.name, &identity) {
+                    Some(name) => return self.identify(name, &identity).map(Some),
+                    None => refused.push("it has not the claims of `name`".to_owned()),
+                },
+                Outcome::Unavailable(why) => unavailable = Some(why),
+                Outcome::Wrong(why) | Outcome::Malformed(why) | Outcome::Stale(why) => {
+                    refused.push(why);
+                }
+                Outcome::Missing => refused.push("it is empty".to_owned()),
             }
-            Outcome::Missing => return refused("it is empty"),
-        };
-        let Some(name) = self.name(&identity) else {
-            return refused("it has not the claims of `name`");
-        };
+        }
+        // Whoever's keys are not there might have given it.
+        if let Some(why) = unavailable {
+            return Err(Fault::new("unavailable", why));
+        }
+        let (peer, why) = (source::peer(), refused.join("; "));
+        log::info!("a token of {peer} is refused: {why}");
+        Ok(None)
+    }
+
+    fn identify(&self, name: String, identity: &Identity) -> Result<String, Fault> {
         // A WebSocket is one browser's; other connections may be shared, and a datagram's source is whoever writes that address.
         if let ("ws" | "wss", Some(until)) = (&*source::transport(), identity.expires_unix_s) {
             source::set_identity_until(&name, until)?;
         }
-        Ok(Some(name))
-    }
-
-    fn name(&self, identity: &Identity) -> Option<String> {
-        let claims = serde_json::from_str(identity.claims.as_deref()?).ok()?;
-        config::fill_in(&self.0.name, &claims)
+        Ok(name)
     }
 
     fn challenge(&self, role: Role, error: Option<&str>) -> Result<Decision, Fault> {
-        let challenge = auth::bearer_challenge(&self.0.issuer, role, error)?;
-        Ok(Decision::Reply(challenge))
+        Ok(Decision::Reply(self.challenges(role, error)?))
     }
 
     fn refuse(&self, error: Option<&str>) -> Result<Admission, Fault> {
-        let challenge = auth::bearer_challenge(&self.0.issuer, Role::End, error)?;
-        Ok(Admission::Refuse(challenge))
+        Ok(Admission::Refuse(self.challenges(Role::End, error)?))
     }
+
+    /// One of each issuer: the client knows whose token it can get.
+    fn challenges(&self, role: Role, error: Option<&str>) -> Result<Reply, Fault> {
+        let mut all = Reply::status(401);
+        for issuer in &self.0.issuers {
+            let challenge = auth::bearer_challenge(&issuer.issuer, role, error)?;
+            all.status = challenge.status;
+            all.headers.extend(challenge.headers);
+        }
+        Ok(all)
+    }
+}
+
+fn name(template: &str, identity: &Identity) -> Option<String> {
+    let claims = serde_json::from_str(identity.claims.as_deref()?).ok()?;
+    config::fill_in(template, &claims)
 }

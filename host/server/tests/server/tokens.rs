@@ -324,6 +324,62 @@ async fn a_datagram_is_asked_every_time() {
     scene.end().await;
 }
 
+/// A user of the same name at each is not the same: each issuer makes names of its own.
+#[tokio::test]
+async fn tokens_of_several_issuers_count() {
+    let (own, partners, others) = (Signer::new("own"), Signer::new("p"), Signer::new("o"));
+    let [own_keys, partners_keys] = [&own, &partners].map(|signer| key_set(signer));
+    let own_keys = file("keys.json", &own_keys);
+    let partners_keys = file("keys.json", &partners_keys);
+    let partner = format!(
+        "[[auth.issuer]]\nname = \"partner\"\nissuer = \"https://partner.example/\"\naudience = [\"sip\"]\nkeys_file = {partners_keys:?}"
+    );
+    let issuers = r#"issuers = [{ issuer = "idp" }, { issuer = "partner", name = "p-{sub}" }]"#;
+    let (keys, grants) = (format!("keys_file = {own_keys:?}"), r#""idp", "partner""#);
+    let scene = scene_and(&keys, issuers, grants, &partner).await;
+    let of_partner = |user: &str| {
+        let mut claims = claims(user, 60);
+        claims["iss"] = json!("https://partner.example/");
+        claims
+    };
+
+    let mut browser = Browser::connect(&scene, "alice").await;
+    let challenged = register(&mut browser, "alice", "").await;
+    let partners_challenge = CHALLENGE.replace("idp", "partner");
+    assert_eq!(
+        challenged.all("WWW-Authenticate"),
+        [CHALLENGE, &*partners_challenge]
+    );
+    let forbidden = "SIP/2.0 403 This address is not yours";
+    for (token, user, status) in [
+        (own.token("alice", 60), "alice", "SIP/2.0 200 OK"),
+        (own.token("alice", 60), "p-alice", forbidden),
+        (
+            partners.sign(&of_partner("alice")),
+            "p-alice",
+            "SIP/2.0 200 OK",
+        ),
+        (partners.sign(&of_partner("alice")), "alice", forbidden),
+        // Signed by one, in the name of the other.
+        (
+            partners.token("alice", 60),
+            "alice",
+            "SIP/2.0 401 Unauthorized",
+        ),
+        (
+            others.token("alice", 60),
+            "alice",
+            "SIP/2.0 401 Unauthorized",
+        ),
+    ] {
+        let answer = register(&mut browser, user, &bearer(&token)).await;
+        assert_eq!(answer.start(), status, "{token} {user}");
+    }
+    std::fs::remove_file(own_keys).unwrap();
+    std::fs::remove_file(partners_keys).unwrap();
+    scene.end().await;
+}
+
 /// They could be whoever it was given to, anywhere that takes it.
 #[tokio::test]
 async fn a_token_that_counted_is_nothing_to_later_policies() {
