@@ -46,25 +46,8 @@ async fn a_draining_server_lets_a_call_end_and_says_goodbye() {
     let scene = Scene::start("drain_s_max = 30", "").await;
     let mut alice = Browser::register(&scene, "alice").await;
     let mut bob = Browser::register(&scene, "bob").await;
-    let fields = format!("{}Contact: {}\r\n", alice.from(&bob.aor()), alice.contact());
-    alice
-        .send(&request("INVITE", &bob.aor(), Browser::VIA, 1, &fields))
-        .await;
-    let invite = bob.receive().await;
-    bob.send(&invite.answer("200 OK", "b", &format!("Contact: {}\r\n", bob.contact())))
-        .await;
-    let accepted = alice.receive().await;
+    let [_, _, accepted] = alice.calls(&mut bob).await;
     let bobs = uri(accepted.get("Contact")).to_owned();
-    alice
-        .send(&request(
-            "ACK",
-            &bobs,
-            Browser::VIA,
-            1,
-            &as_caller(&accepted),
-        ))
-        .await;
-    bob.receive().await;
 
     let draining = scene.server.drained();
     let started = Instant::now();
@@ -114,14 +97,7 @@ async fn a_draining_server_waits_for_no_call_of_lost_tabs() {
     let scene = Scene::start("workers = 2\ndrain_s_max = 30", "").await;
     let mut alice = Browser::register(&scene, "alice").await;
     let mut bob = Browser::register(&scene, "bob").await;
-    let fields = format!("{}Contact: {}\r\n", alice.from(&bob.aor()), alice.contact());
-    alice
-        .send(&request("INVITE", &bob.aor(), Browser::VIA, 1, &fields))
-        .await;
-    let invite = bob.receive().await;
-    bob.send(&invite.answer("200 OK", "b", &format!("Contact: {}\r\n", bob.contact())))
-        .await;
-    alice.receive().await;
+    alice.calls(&mut bob).await;
     assert_eq!(scene.total("hookswitch_calls_open", "").await, 1);
     drop((alice, bob));
     let started = Instant::now();

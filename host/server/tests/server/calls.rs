@@ -143,24 +143,7 @@ async fn a_call_outlives_the_callers_connection() {
     let scene = Scene::start("", "").await;
     let mut alice = Browser::register(&scene, "alice").await;
     let mut bob = Browser::register(&scene, "bob").await;
-    let fields = format!("{}Contact: {}\r\n", alice.from(&bob.aor()), alice.contact());
-    alice
-        .send(&request("INVITE", &bob.aor(), Browser::VIA, 1, &fields))
-        .await;
-    let invite = bob.receive().await;
-    let accept = invite.answer("200 OK", "b", &format!("Contact: {}\r\n", bob.contact()));
-    bob.send(&accept).await;
-    let accepted = alice.receive().await;
-    alice
-        .send(&request(
-            "ACK",
-            uri(accepted.get("Contact")),
-            Browser::VIA,
-            1,
-            &as_caller(&accepted),
-        ))
-        .await;
-    bob.receive().await;
+    let [invite, accept, _] = alice.calls(&mut bob).await;
     drop(alice);
     let mut alice = Browser::register(&scene, "alice").await;
     let bye = request(

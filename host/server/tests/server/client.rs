@@ -211,6 +211,23 @@ impl Browser {
         next.expect("a frame in time").map(Result::unwrap)
     }
 
+    /// Calls another one, who answers; the INVITE as he got it, his answer, and that as it came here.
+    pub(crate) async fn calls(&mut self, bob: &mut Self) -> [Sip; 3] {
+        let fields = format!("{}Contact: {}\r\n", self.from(&bob.aor()), self.contact());
+        let invite = request("INVITE", &bob.aor(), Self::VIA, 1, &fields);
+        self.send(&invite).await;
+        let invite = bob.receive().await;
+        let contact = format!("Contact: {}\r\n", bob.contact());
+        let accept = invite.answer("200 OK", "b", &contact);
+        bob.send(&accept).await;
+        let accepted = self.receive().await;
+        let (target, dialog) = (uri(accepted.get("Contact")), as_caller(&accepted));
+        self.send(&request("ACK", target, Self::VIA, 1, &dialog))
+            .await;
+        assert!(bob.receive().await.start().starts_with("ACK "));
+        [invite, accept, accepted]
+    }
+
     /// The next message but 100 Trying.
     pub(crate) async fn receive(&mut self) -> Sip {
         loop {
