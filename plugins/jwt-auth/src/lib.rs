@@ -133,7 +133,10 @@ impl JwtAuth {
 
     fn identify(&self, name: String, identity: &Identity) -> Result<String, Fault> {
         // A WebSocket is one browser's; other connections may be shared, and a datagram's source is whoever writes that address.
-        if let ("ws" | "wss", Some(until)) = (&*source::transport(), identity.expires_unix_s) {
+        let is_browsers = matches!(&*source::transport(), "ws" | "wss");
+        // Another's token is good for the request that it stands in, and the WebSocket remains whose it was.
+        let is_anothers = source::identity().is_some_and(|known| known != name);
+        if let (true, false, Some(until)) = (is_browsers, is_anothers, identity.expires_unix_s) {
             source::set_identity_until(&name, until)?;
         }
         Ok(name)

@@ -1,7 +1,10 @@
 //! Attacks on trust, one test each, named like the attack: what is refused, with which status, that nothing of it reached the PBX, and
 //! that what everybody may do still passes. The rules themselves are tested at their own places: `sip::token`, `sip::proxy`, `auth`.
 
+mod bearer;
+mod domains;
 mod identity;
+mod upstream;
 
 use std::time::Duration;
 

@@ -38,6 +38,17 @@ pub(crate) fn users(passwords: &[(&str, &str)]) -> String {
 
 /// With these lines in the realm, this behind what the policy is configured with, and this behind the rest.
 pub(crate) async fn digest_scene(users: &Path, realm: &str, config: &str, more: &str) -> Scene {
+    digest_scene_of("domains = [\"localhost\"]", users, realm, config, more).await
+}
+
+/// The same with these lines in `[server]`.
+pub(crate) async fn digest_scene_of(
+    server: &str,
+    users: &Path,
+    realm: &str,
+    config: &str,
+    more: &str,
+) -> Scene {
     let more = format!(
         r#"
         [[auth.realm]]
@@ -54,7 +65,7 @@ pub(crate) async fn digest_scene(users: &Path, realm: &str, config: &str, more: 
         "#,
         component("digest-auth")
     );
-    Scene::start("domains = [\"localhost\"]", &more).await
+    Scene::start(server, &more).await
 }
 
 /// The answer of a user to the first challenge of a response.

@@ -204,7 +204,7 @@ async fn a_token_in_the_upgrade_lets_a_browser_in_until_it_is_over() {
 }
 
 /// A page that does not register: the token says whose the session is that it names.
-async fn load(scene: &Scene, signer: &Signer, user: &str) -> Browser {
+pub(crate) async fn load(scene: &Scene, signer: &Signer, user: &str) -> Browser {
     let token = signer.token(user, 60);
     let path = format!("/?session=4f1c&access_token={token}");
     Browser::knock(scene, user, &path, &[]).await.unwrap()
@@ -328,7 +328,7 @@ async fn a_datagram_is_asked_every_time() {
 #[tokio::test]
 async fn tokens_of_several_issuers_count() {
     let (own, partners, others) = (Signer::new("own"), Signer::new("p"), Signer::new("o"));
-    let [own_keys, partners_keys] = [&own, &partners].map(|signer| key_set(signer));
+    let [own_keys, partners_keys] = [&own, &partners].map(key_set);
     let own_keys = file("keys.json", &own_keys);
     let partners_keys = file("keys.json", &partners_keys);
     let partner = format!(

@@ -288,6 +288,22 @@ fn an_upstream_that_is_not_known_by_its_members_is_one_in_its_dialogs() {
     }
 }
 
+/// Its datagrams only say that they come from a member: by connections alone it is spoken to.
+#[test]
+fn a_stranger_at_the_address_of_a_member_is_one_in_its_dialogs() {
+    let mut net = net_over(Transport::Tcp);
+    let spoofed = Arc::new(Flow {
+        side: Side::Stranger,
+        ..(*Peer::Pbx2.flow()).clone()
+    });
+    let invite = net.alice_is_called(&spoofed);
+    net.receive(ALICE, response(&invite, 200, "b", "", ""));
+    let (_, bye) = net.alice_hangs_up(&invite);
+    net.receive(Peer::Pbx2, response(&bye, 200, "", "", ""));
+    let upstreams: Vec<_> = net.ended.iter().map(|ended| ended.upstream).collect();
+    assert_eq!(upstreams, [None, None]);
+}
+
 /// And its connection is gone: it may have opened another, and a member knows.
 #[test]
 fn an_upstream_whose_connection_is_gone_is_reached_at_a_member() {
