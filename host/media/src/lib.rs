@@ -12,6 +12,7 @@ pub mod srtp;
 pub mod stun;
 #[cfg(test)]
 mod testing;
+pub mod transport;
 
 use std::sync::Arc;
 

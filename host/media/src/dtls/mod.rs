@@ -15,7 +15,7 @@ use std::{
 
 use dimpl::{Dtls, DtlsCertificate, Output, SrtpProfile};
 
-use crate::srtp::{Keys, Profile};
+use crate::srtp::{KeyPair, Keys, Profile};
 pub use fingerprint::{Fingerprint, NoFingerprint};
 
 /// The first retransmission; each further one waits twice as long.
@@ -94,8 +94,8 @@ impl fmt::Debug for DtlsConfig {
 impl DtlsConfig {
     /// A certificate for an ECDSA key of P-256, both in DER, the key in PKCS #8.
     pub fn new(certificate: Vec<u8>, private_key: Vec<u8>) -> Result<DtlsConfig, DtlsError> {
-        // The address of the other end was proved by ICE: a cookie would prove it again, a round trip later.
         let config = dimpl::Config::builder()
+            // ICE proved the address of the other end: a cookie would prove it again, a round trip later.
             .use_server_cookie(false)
             .flight_start_rto(RETRANSMIT_AFTER)
             .flight_retries(RETRANSMISSIONS_MAX)
@@ -141,15 +141,6 @@ impl From<dimpl::Error> for DtlsError {
     }
 }
 
-/// For the two directions of media.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SrtpKeys {
-    /// Of what we send.
-    pub outbound: Keys,
-    /// Of what we get.
-    pub inbound: Keys,
-}
-
 /// How far an association is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -170,8 +161,10 @@ pub struct Association {
     stage: Stage,
     /// The other end's, in DER, until it is verified.
     certificate: Option<Vec<u8>>,
-    keys: Option<SrtpKeys>,
+    keys: Option<KeyPair>,
     wake: Option<Instant>,
+    /// Of the ClientHello that it began with, as server.
+    client_random: Option<[u8; 32]>,
 }
 
 impl Association {
@@ -187,6 +180,7 @@ impl Association {
             certificate: None,
             keys: None,
             wake: None,
+            client_random: None,
         }
     }
 
@@ -212,9 +206,21 @@ impl Association {
         if self.stage == Stage::Silent {
             self.stage = Stage::Handshake;
         }
+        if self.client_random.is_none() {
+            self.client_random = client_random(datagram);
+        }
         self.dtls.handle_timeout(now)?;
         self.dtls.handle_packet(datagram)?;
         self.drain(send)
+    }
+
+    /// Whether a datagram is the ClientHello of another handshake while this one is not done: that of the true client, maybe, where
+    /// somebody else guessed its address and was faster.
+    #[must_use]
+    pub fn is_other_hello(&self, datagram: &[u8]) -> bool {
+        self.stage == Stage::Handshake
+            && self.role == Role::Server
+            && client_random(datagram).is_some_and(|other| Some(other) != self.client_random)
     }
 
     /// At [`Association::poll_timeout`], or later; and once when it is new.
@@ -234,7 +240,7 @@ impl Association {
     }
 
     /// The keys, once, when the handshake is done and the other end's certificate is one of these; `None` while it is not done.
-    pub fn verify(&mut self, named: &[Fingerprint]) -> Result<Option<SrtpKeys>, DtlsError> {
+    pub fn verify(&mut self, named: &[Fingerprint]) -> Result<Option<KeyPair>, DtlsError> {
         let (Stage::Unverified, Some(certificate)) = (self.stage, &self.certificate) else {
             return Ok(None);
         };
@@ -282,7 +288,7 @@ impl Association {
     }
 }
 
-fn srtp_keys(role: Role, exported: &[u8], profile: SrtpProfile) -> Option<SrtpKeys> {
+fn srtp_keys(role: Role, exported: &[u8], profile: SrtpProfile) -> Option<KeyPair> {
     let profile = match profile {
         SrtpProfile::AES128_CM_SHA1_80 => Profile::AesCm128HmacSha1_80,
         SrtpProfile::AEAD_AES_128_GCM => Profile::AeadAes128Gcm,
@@ -295,5 +301,20 @@ fn srtp_keys(role: Role, exported: &[u8], profile: SrtpProfile) -> Option<SrtpKe
         Role::Client => (client, server),
         Role::Server => (server, client),
     };
-    Some(SrtpKeys { outbound, inbound })
+    Some(KeyPair { outbound, inbound })
+}
+
+/// Of a ClientHello in the clear, or the first fragment of one (RFC 6347 §4.2.2, RFC 9147 §5.3).
+fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
+    const RECORD: usize = 13;
+    const HANDSHAKE: usize = 12;
+    let (record, rest) = datagram.split_first_chunk::<RECORD>()?;
+    let (handshake, hello) = rest.split_first_chunk::<HANDSHAKE>()?;
+    let [22, _, _, 0, 0, ..] = *record else {
+        return None;
+    };
+    let [1, _, _, _, _, _, 0, 0, 0, ..] = *handshake else {
+        return None;
+    };
+    hello.get(2..)?.first_chunk().copied()
 }

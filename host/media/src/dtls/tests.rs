@@ -71,7 +71,7 @@ impl Net {
     }
 }
 
-fn keys_of(net: &mut Net, client: &DtlsConfig, server: &DtlsConfig) -> [SrtpKeys; 2] {
+fn keys_of(net: &mut Net, client: &DtlsConfig, server: &DtlsConfig) -> [KeyPair; 2] {
     let named = [server.fingerprint().clone()];
     let of_client = net.client.verify(&named).unwrap().unwrap();
     let named = [

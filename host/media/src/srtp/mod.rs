@@ -126,6 +126,15 @@ impl std::fmt::Debug for Keys {
     }
 }
 
+/// Of the two directions of media with one end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// Of what we send.
+    pub outbound: Keys,
+    /// Of what we get.
+    pub inbound: Keys,
+}
+
 /// Why a packet was neither sent nor believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

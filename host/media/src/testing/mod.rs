@@ -1,4 +1,8 @@
-//! What the tests of several modules need.
+//! What the tests of several modules need: bytes by their digits, and a browser.
+
+mod browser;
+
+pub(crate) use browser::{Browser, dtls_config};
 
 use crate::packet::Packet;
 
