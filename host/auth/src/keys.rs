@@ -5,7 +5,7 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, error::Category};
 use thiserror::Error;
 
 /// Keys of one set; issuers have two or three.
@@ -114,7 +114,7 @@ impl Keys {
     /// It is no set, or none of it can be used.
     pub fn parse(json: &[u8], algorithms: &[TokenAlgorithm]) -> Result<Self, KeysError> {
         let set: RawSet =
-            serde_json::from_slice(json).map_err(|error| KeysError::Syntax(error.to_string()))?;
+            serde_json::from_slice(json).map_err(|error| KeysError::Syntax(told(&error)))?;
         if set.keys.len() > KEYS_MAX {
             return Err(KeysError::TooMany);
         }
@@ -171,6 +171,15 @@ impl Key {
             key,
         })
     }
+}
+
+/// In words of ours: those of the library may have a secret in them.
+fn told(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "no object with a list `keys`",
+        Category::Io | Category::Syntax | Category::Eof => "no JSON",
+    };
+    format!("{what} at line {}, column {}", error.line(), error.column())
 }
 
 /// RFC 7517 §4.2 and §4.3.

@@ -13,7 +13,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use crate::digest::Algorithm;
@@ -60,9 +60,19 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct RawUser {
     name: String,
+    #[serde(default, deserialize_with = "secret")]
     password: Option<String>,
+    #[serde(default, deserialize_with = "secret")]
     sha256: Option<String>,
+    #[serde(default, deserialize_with = "secret")]
     md5: Option<String>,
+}
+
+/// Serde's own error would show what stands there.
+fn secret<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(value);
+    text.map(Some)
+        .map_err(|_| de::Error::custom("a password or hash is not in quotes"))
 }
 
 impl Users {
@@ -179,7 +189,7 @@ mod tests {
     fn faults_are_told_without_secrets() {
         check(
             "[[user]]\nname='a'\npassword=7",
-            expect!["not a list of users: invalid type: integer `7`, expected a string"],
+            expect!["not a list of users: a password or hash is not in quotes"],
         );
         check(
             "[[user]]\nname='a'\npasword='hidden'",

@@ -351,7 +351,19 @@ fn a_shared_secret_counts_where_it_is_allowed_alone() {
 #[test]
 fn sets_without_a_key_for_us_are_refused() {
     let parse = |json: &[u8]| Keys::parse(json, &PUBLIC).map(|keys| keys.count());
-    assert!(matches!(parse(b"<html>"), Err(KeysError::Syntax(_))));
+    for (json, expected) in [
+        (
+            "<html>",
+            "not a JSON Web Key Set: no JSON at line 1, column 1",
+        ),
+        (
+            r#"{"keys": "hush"}"#,
+            "not a JSON Web Key Set: no object with a list `keys` at line 1, column 15",
+        ),
+    ] {
+        let error = parse(json.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
     assert_eq!(parse(&set(&[])), Err(KeysError::None));
     let change = |name: &str, value: Value| {
         let mut jwk = signer().jwk();

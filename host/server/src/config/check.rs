@@ -26,7 +26,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
         Err(error) => {
             faults.push(
                 "",
-                format!("not TOML: {}", shown(&error.to_string())),
+                format!("not TOML: {}", shown(&error, text)),
                 "mend the syntax there",
             );
             return Err(faults);
@@ -114,10 +114,12 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
     }
 }
 
-/// The error with the line that it speaks of, unless there is a password in it.
-fn shown(error: &str) -> String {
-    let is_secret = |line: &&str| line.contains(" | ") && line.contains("password");
-    let lines: Vec<_> = error.lines().filter(|line| !is_secret(line)).collect();
+/// The error with the line that it speaks of, unless there is a password in the file: it may reach over lines.
+fn shown(error: &toml::de::Error, file: &str) -> String {
+    let error = error.to_string();
+    let number = |line: &str| line.split_once(" | ")?.0.parse::<u32>().ok();
+    let is_shown = |line: &&str| number(line).is_none() || !file.contains("password");
+    let lines: Vec<_> = error.lines().filter(is_shown).collect();
     lines.join("\n  ")
 }
 

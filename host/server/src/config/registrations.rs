@@ -255,6 +255,15 @@ mod tests {
                     |                 ^
                   invalid basic string, expected `"`; mend the syntax there"#]],
         );
+        check(
+            "[[upstream]]\npassword = \"\"\"\nhush\\q\"\"\"\n",
+            expect![[r#"
+                1 fault in the configuration
+                  not TOML: TOML parse error at line 3, column 6
+                    |
+                    |      ^
+                  missing escaped value, expected `b`, `e`, `f`, `n`, `r`, `\`, `"`, `x`, `u`, `U`; mend the syntax there"#]],
+        );
         let text = r#"
             [[upstream]]
             name = "a"
