@@ -12,6 +12,7 @@ mod capture;
 mod carriers;
 pub mod check;
 pub mod config;
+pub mod fuzz;
 mod health;
 mod location;
 pub mod log;

@@ -126,7 +126,7 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    fn begin(permit: OwnedSemaphorePermit, handshake_max: Duration) -> Self {
+    pub(crate) fn begin(permit: OwnedSemaphorePermit, handshake_max: Duration) -> Self {
         Self {
             until: Cell::new(Instant::now() + handshake_max),
             permit: Cell::new(Some(permit)),
@@ -208,8 +208,11 @@ async fn serve_web<S>(
         peer,
         sni,
         visit,
-        door: &door,
+        listener: &door.name,
+        transport: door.transport,
+        handshake_max: door.handshake_max,
         web,
+        gate: &door.worker,
     };
     let served = visitor.visit.limited(web::serve(stream, &visitor)).await;
     let upgraded = match served {

@@ -145,7 +145,7 @@ fn open(address: SocketAddr, kind: Type, reuse: Reuse) -> io::Result<Socket> {
 }
 
 /// As configured; else the bound address, or this machine's where that is "any".
-fn advertised(listener: &Listener, address: SocketAddr) -> (String, u16) {
+pub(crate) fn advertised(listener: &Listener, address: SocketAddr) -> (String, u16) {
     if let Some(advertised) = &listener.advertised {
         return (
             advertised.host.clone(),

@@ -43,7 +43,7 @@ pub(crate) enum PipeState {
 
 /// How a connection came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub enum Ended {
     /// The peer closed it, or it broke.
     Closed,
     /// Nothing was heard for too long.

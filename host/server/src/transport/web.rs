@@ -1,10 +1,11 @@
 //! HTTP/1.1 in front of a WebSocket listener: an upgrade is judged, by us and by the policies' `connect-hook`; any other GET gets a
 //! page.
 
-use std::{cell::RefCell, convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{cell::RefCell, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hookswitch_policy::context;
+use hookswitch_sip::flow::Transport;
 use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode,
@@ -21,27 +22,32 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    accept::{Door, Visit},
+    accept::Visit,
     pages::{self, plain},
     upgrade::{self, SUBPROTOCOL},
 };
-use crate::{
-    config::Web,
-    metrics::Count,
-    source::Source,
-    worker::policy::{Admission, admit},
-};
+use crate::{config::Web, metrics::Count, source::Source, worker::policy::Admission};
 
 const HTTP_HEADERS_MAX: usize = 64;
 const HTTP_HEAD_BYTES_MAX: usize = 16_384;
 
-/// Who is at the other end of an HTTP connection.
-pub(crate) struct Visitor<'a> {
+/// Who has the last word on upgrades, and is told of all: the worker.
+pub(crate) trait Gate {
+    fn count(&self, count: Count);
+    /// What the policies say.
+    async fn admit(&self, upgrade: context::Upgrade, source: Arc<Source>) -> Admission;
+}
+
+/// Who is at the other end of an HTTP connection, and where it came in.
+pub(crate) struct Visitor<'a, G> {
     pub(crate) peer: SocketAddr,
     pub(crate) sni: Option<String>,
     pub(crate) visit: Visit,
-    pub(crate) door: &'a Door,
+    pub(crate) listener: &'a Arc<str>,
+    pub(crate) transport: Transport,
+    pub(crate) handshake_max: Duration,
     pub(crate) web: &'a Web,
+    pub(crate) gate: &'a G,
 }
 
 /// A connection that became a WebSocket.
@@ -53,9 +59,10 @@ pub(crate) struct Upgraded<S> {
 }
 
 /// Answers requests until the connection ends or becomes a WebSocket.
-pub(crate) async fn serve<S>(stream: S, visitor: &Visitor<'_>) -> Option<Upgraded<S>>
+pub(crate) async fn serve<S, G>(stream: S, visitor: &Visitor<'_, G>) -> Option<Upgraded<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    G: Gate,
 {
     let accepted = RefCell::new(None);
     let service = service_fn(|request: Request<Incoming>| async {
@@ -65,7 +72,7 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // For a next page on the same connection; the time until the first is the visit's to limit, and to count.
-        .header_read_timeout(visitor.door.handshake_max * 2)
+        .header_read_timeout(visitor.handshake_max * 2)
         .max_headers(HTTP_HEADERS_MAX)
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
@@ -83,9 +90,9 @@ where
     })
 }
 
-async fn answer(
+async fn answer<G: Gate>(
     request: Parts,
-    visitor: &Visitor<'_>,
+    visitor: &Visitor<'_, G>,
     accepted: &RefCell<Option<Arc<Source>>>,
 ) -> Response<Full<Bytes>> {
     let web = visitor.web;
@@ -94,12 +101,11 @@ async fn answer(
         visitor.visit.reads_pages();
         return page;
     }
-    let metrics = visitor.door.worker.borrow().metrics.clone();
     let accept = match upgrade::judge(&request, &web.origins) {
         Ok(accept) => accept,
         Err(refusal) => {
-            metrics.count(Count::UpgradesRefused);
-            tracing::info!(peer = %visitor.peer, listener = &*visitor.door.name, %refusal, "upgrade refused");
+            visitor.gate.count(Count::UpgradesRefused);
+            tracing::info!(peer = %visitor.peer, listener = &**visitor.listener, %refusal, "upgrade refused");
             let mut response = plain(refusal.status(), format!("{refusal}\n"));
             let version = HeaderValue::from_static("13");
             response
@@ -110,14 +116,14 @@ async fn answer(
     };
     let described = describe(&request, visitor);
     let source = Arc::new(Source::connection(
-        visitor.door.transport,
+        visitor.transport,
         visitor.peer,
-        Arc::clone(&visitor.door.name),
+        Arc::clone(visitor.listener),
         &described,
     ));
-    match admit(&visitor.door.worker, described, Arc::clone(&source)).await {
+    match visitor.gate.admit(described, Arc::clone(&source)).await {
         Admission::Accepted => {
-            metrics.count(Count::Upgrades);
+            visitor.gate.count(Count::Upgrades);
             accepted.replace(Some(source));
             switching(&accept)
         }
@@ -126,8 +132,8 @@ async fn answer(
             headers,
             body,
         } => {
-            metrics.count(Count::UpgradesRefused);
-            tracing::info!(peer = %visitor.peer, listener = &*visitor.door.name, status, "upgrade refused by policy");
+            visitor.gate.count(Count::UpgradesRefused);
+            tracing::info!(peer = %visitor.peer, listener = &**visitor.listener, status, "upgrade refused by policy");
             refused(status, &headers, body)
         }
     }
@@ -162,7 +168,7 @@ fn refused(status: u16, headers: &[(String, String)], body: Bytes) -> Response<F
     response
 }
 
-fn describe(request: &Parts, visitor: &Visitor<'_>) -> context::Upgrade {
+fn describe<G>(request: &Parts, visitor: &Visitor<'_, G>) -> context::Upgrade {
     let headers = &request.headers;
     context::Upgrade {
         host: text(headers, &HOST).unwrap_or_default(),

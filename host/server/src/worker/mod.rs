@@ -25,7 +25,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use hookswitch_policy::{Runner, context::Finished};
+use hookswitch_policy::{
+    Runner,
+    context::{self, Finished},
+};
 use hookswitch_sip::{
     flow::{Destination, Flow, FlowId, ListenerId, Side, UpstreamId, WorkerId},
     framing::FramingError,
@@ -42,10 +45,11 @@ use tokio::sync::{Notify, mpsc};
 use crate::{
     metrics::{Count, WorkerMetrics},
     server::Shared,
+    source::Source,
     transport::{
         pipe::{Ended, Pipe},
         udp::DatagramSocket,
-        websocket,
+        web, websocket,
     },
 };
 use outbox::Outbox;
@@ -370,6 +374,16 @@ impl websocket::Inbox for WorkerRef {
 
     fn heard(&self, flow: &Flow) {
         self.borrow().shared.locations.heard(flow);
+    }
+}
+
+impl web::Gate for WorkerRef {
+    fn count(&self, count: Count) {
+        self.borrow().metrics.count(count);
+    }
+
+    async fn admit(&self, upgrade: context::Upgrade, source: Arc<Source>) -> policy::Admission {
+        policy::admit(self, upgrade, source).await
     }
 }
 

@@ -256,7 +256,7 @@ pub(crate) enum Admission {
 }
 
 /// Runs `on-connect`.
-pub(crate) async fn admit(
+pub(super) async fn admit(
     worker: &WorkerRef,
     upgrade: context::Upgrade,
     source: Arc<Source>,
