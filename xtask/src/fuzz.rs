@@ -2,46 +2,60 @@
 //!
 //! Corpora grow in the target folder. What is worth keeping is copied to `tests/fuzz/corpus` by hand, and every test run replays it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{self, cargo, root, target_dir};
+use crate::{
+    install::{self, Consent},
+    shell::{self, artifacts, cargo, root, target_dir},
+};
 
-const TARGETS: [&str; 6] = [
+const TARGETS: [&str; 10] = [
     "messages",
     "round_trip",
     "views",
     "framing",
     "sequences",
     "tokens",
+    "credentials",
+    "bearer",
+    "configuration",
+    "websocket",
 ];
 const SECONDS: u64 = 60;
 /// One input may take so long, on a busy machine too.
-const INPUT_S_MAX: u64 = 60;
-/// The counters that libFuzzer reads. cargo-fuzz sets the same ones, and address sanitizer, which alone needs a nightly compiler.
-const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Clink-dead-code --cfg fuzzing";
+const INPUT_S_MAX: u64 = 300;
 
-/// `[TARGET…] [--seconds N]`: every target for a minute if nothing is said.
+/// `[TARGET…] [--seconds N] [--yes]`: every target for a minute if nothing is said.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let (targets, seconds) = read(args)?;
+    install::ensure(&[install::CXX], Consent::of(args))?;
     let folder = target_dir().join("fuzz");
-    // With `--target` the flags are not those of build scripts and macros.
-    let host = host()?;
-    let mut build = cargo();
-    build
-        .args(["build", "--release", "--target", &host])
-        .args(["--manifest-path", "tests/fuzz/libfuzzer/Cargo.toml"])
-        .env("CARGO_TARGET_DIR", &folder)
-        .env("RUSTFLAGS", COVERAGE);
-    shell::run("libfuzzer", &mut build)?;
-    let program = folder.join(&host).join("release/hookswitch-libfuzzer");
+    let program = build()?;
     for target in targets {
         fuzz(&program, &folder, target, seconds)?;
     }
     Ok(())
+}
+
+/// With counters in every branch of ours. What we depend on is that of the tests: of it only what is generic is counted.
+fn build() -> Result<PathBuf> {
+    let mut cargo = cargo();
+    cargo
+        .args(["build", "--locked", "--workspace", "--bin", "libfuzzer"])
+        .args(["--features", "hookswitch-fuzz/libfuzzer"])
+        .env(
+            "RUSTC_WORKSPACE_WRAPPER",
+            root().join("tests/fuzz/instrument.sh"),
+        );
+    artifacts("libfuzzer (the first time takes some minutes)", &mut cargo)?
+        .into_iter()
+        .find(|file| file.ends_with("libfuzzer"))
+        .context("cargo made no libfuzzer")
 }
 
 fn read(args: &[String]) -> Result<(Vec<&str>, u64)> {
@@ -55,6 +69,7 @@ fn read(args: &[String]) -> Result<(Vec<&str>, u64)> {
                     .parse()
                     .with_context(|| format!("--seconds {number}"))?;
             }
+            "--yes" | "-y" => {}
             name if TARGETS.contains(&name) => targets.push(name),
             other => bail!("`{other}` is no target; they are {}", TARGETS.join(", ")),
         }
@@ -65,19 +80,16 @@ fn read(args: &[String]) -> Result<(Vec<&str>, u64)> {
     Ok((targets, seconds))
 }
 
-/// This machine's target triple.
-fn host() -> Result<String> {
-    let says = shell::read(shell::command("rustc").arg("-vV"))?;
-    let host = says.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc does not say its host")?.to_owned())
-}
-
 fn fuzz(program: &Path, folder: &Path, target: &str, seconds: u64) -> Result<()> {
     let (corpus, findings) = (folder.join("corpus").join(target), folder.join("findings"));
     for made in [&corpus, &findings] {
         fs::create_dir_all(made).with_context(|| made.display().to_string())?;
     }
-    let kept = root().join("tests/fuzz/corpus").join(target);
+    let tests = root().join("tests/fuzz");
+    let kept = tests.join("corpus").join(target);
+    let words = [target, "sip"].map(|name| tests.join(name).with_extension("dict"));
+    let words = words.iter().find(|words| words.is_file());
+    let words = words.context("no dictionary")?.display();
     let mut command = shell::command(program);
     command
         .env("HOOKSWITCH_FUZZ_TARGET", target)
@@ -85,11 +97,8 @@ fn fuzz(program: &Path, folder: &Path, target: &str, seconds: u64) -> Result<()>
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-timeout={INPUT_S_MAX}"))
         .arg(format!("-artifact_prefix={}/{target}-", findings.display()))
-        .args([
-            "-dict=tests/fuzz/sip.dict",
-            "-print_final_stats=1",
-            "-verbosity=0",
-        ]);
+        .arg(format!("-dict={words}"))
+        .args(["-print_final_stats=1", "-verbosity=0"]);
     shell::run(target, &mut command).with_context(|| {
         format!(
             "a finding, in {}; a panic above says what",

@@ -115,6 +115,14 @@ pub(crate) const CLANG: Need = Need {
     },
 };
 
+/// Compiles libFuzzer.
+pub(crate) const CXX: Need = Need {
+    purpose: "compiles libFuzzer",
+    is_met: || which("c++").is_some(),
+    rustup: &[],
+    packages: || debian(&["g++"]),
+};
+
 fn debian(packages: &[&str]) -> Vec<String> {
     packages.iter().map(ToString::to_string).collect()
 }

@@ -17,8 +17,6 @@ pub const SECONDS: &str = "HOOKSWITCH_FUZZ_SECONDS";
 const INPUT_CPU_MAX: Duration = Duration::from_secs(3);
 /// Of a mutated input.
 const INPUT_BYTES_MAX: usize = 4_096;
-/// The words of SIP, in libFuzzer's form.
-const WORDS: &str = include_str!("../sip.dict");
 
 /// The inputs that are kept for `target` in `folder`, with their names, in order.
 ///
@@ -38,12 +36,12 @@ pub fn corpus(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(read).collect()
 }
 
-/// Feeds `run` with the kept inputs in `folder`, then with `mutations` of them, or more for as long as [`SECONDS`] says.
+/// Feeds `run` with the kept inputs in `folder`, then with `mutations` of them and `dictionary`, or more for as long as [`SECONDS`] says.
 ///
 /// # Panics
 /// With `run`; the input is printed.
-pub fn drive(folder: &Path, mutations: u64, run: impl Fn(&[u8])) {
-    let (corpus, words) = (corpus(folder), words(WORDS));
+pub fn drive(folder: &Path, dictionary: &str, mutations: u64, run: impl Fn(&[u8])) {
+    let (corpus, words) = (corpus(folder), words(dictionary));
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     for (path, bytes) in &corpus {
         feed(&path.display().to_string(), bytes, &run);
@@ -140,6 +138,8 @@ mod tests {
     fn a_dictionary_is_read() {
         let text = "# words\n\"a\\x0d\\x0a\"\n\"\\\"\\\\\"\n";
         assert_eq!(words(text), [&b"a\r\n"[..], b"\"\\"]);
-        assert!(words(WORDS).len() > 50);
+        for target in crate::TARGETS {
+            assert!(words(target.words).len() > 50, "{}", target.name);
+        }
     }
 }

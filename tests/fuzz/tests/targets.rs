@@ -10,7 +10,7 @@ fn drive(name: &str, mutations: u64) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(name);
-    driver::drive(&corpus, mutations, target.run);
+    driver::drive(&corpus, target.words, mutations, target.run);
 }
 
 #[test]
@@ -41,4 +41,24 @@ fn sequences() {
 #[test]
 fn tokens() {
     drive("tokens", 30_000);
+}
+
+#[test]
+fn credentials() {
+    drive("credentials", 3_000);
+}
+
+#[test]
+fn bearer() {
+    drive("bearer", 10_000);
+}
+
+#[test]
+fn configuration() {
+    drive("configuration", 2_000);
+}
+
+#[test]
+fn websocket() {
+    drive("websocket", 3_000);
 }

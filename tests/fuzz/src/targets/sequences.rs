@@ -1,12 +1,15 @@
 //! A proxy among browsers, phones and PBXs that say and do what the bytes tell: any message from anybody, any answer to any ask, late,
 //! wrong or never, connections that go, time that passes. [`judge`] says what must hold all the same.
 
+mod answers;
 mod judge;
+mod login;
 mod peers;
 mod say;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,10 +22,7 @@ use hookswitch_sip::{
     proxy::{
         Proxy,
         config::{Member, MemberHealth},
-        io::{
-            Ask, AskId, Continue, Hook, Hooks, Input, MediaVerdict, Output, Policies,
-            StageTimeouts, StoreOp, StoreReply, Target, TargetKind, Verdict,
-        },
+        io::{Ask, AskId, Hook, Hooks, Input, Output, Policies, StoreOp, StoreReply, Verdict},
     },
     registrar::{self, Aor, Binding},
 };
@@ -58,12 +58,14 @@ struct Scene<'d> {
     /// What peers sent and got.
     seen: Vec<(Peer, Message)>,
     judge: Judge,
+    /// Has it not begun to register at upstreams?
+    begins: bool,
 }
 
 impl<'d> Scene<'d> {
     fn new(data: &'d [u8]) -> Self {
         let mut choices = Choices::new(data);
-        let config = peers::configuration(&mut choices);
+        let mut config = peers::configuration(&mut choices);
         let hooks = [
             Hook::Register,
             Hook::Request,
@@ -72,11 +74,21 @@ impl<'d> Scene<'d> {
             Hook::Failure,
         ];
         let bits = choices.byte();
+        if bits & 32 != 0 {
+            config.trunks = peers::trunks();
+        }
+        if bits & 64 != 0 {
+            config
+                .upstreams
+                .iter_mut()
+                .for_each(|upstream| upstream.login = Some(login::ours()));
+        }
         let asked = (0..).zip(hooks).filter(|(bit, _)| bits & 1 << bit != 0);
         Self {
             hooks: asked.fold(Hooks::default(), |all, (_, hook)| all.with(hook)),
             choices,
             judge: Judge::new(&config),
+            begins: bits & 128 == 0,
             proxy: Proxy::new(config, [3; 32]),
             now: Instant::now(),
             bindings: BTreeMap::new(),
@@ -173,26 +185,41 @@ impl<'d> Scene<'d> {
         let members = [peers::PBX, peers::PBX2, peers::CARRIER].map(peers::address);
         let member = members[self.choices.below(3)];
         let input = match self.choices.below(8) {
-            0..=2 => Input::Member {
+            0 | 1 => Input::Member {
                 member,
                 health: MemberHealth::Silent,
             },
-            3 => Input::Member {
+            2 => Input::Member {
                 member,
                 health: MemberHealth::Answers,
             },
-            4..=6 => Input::Members {
+            3..=5 => Input::Members {
                 upstream: UpstreamId(self.choices.below(3) as u16),
                 way: peers::way(&mut self.choices),
-                members: members
-                    .into_iter()
-                    .map(Member::from)
-                    .take(self.choices.below(3))
-                    .collect(),
+                members: self.members(&members),
             },
-            _ => Input::Drain,
+            6 if self.begins => {
+                self.begins = false;
+                Input::Begin
+            }
+            6 => return self.proxy.set_keys(peers::keys(self.choices.byte())),
+            _ => {
+                self.begins = false;
+                self.judge.drains();
+                Input::Drain
+            }
         };
         self.input(input);
+    }
+
+    fn members(&mut self, all: &[SocketAddr]) -> Vec<Member> {
+        let count = self.choices.below(3);
+        let member = |address: &SocketAddr| Member {
+            address: *address,
+            priority: self.choices.below(3) as u16,
+            weight: self.choices.below(3) as u16,
+        };
+        all.iter().take(count).map(member).collect()
     }
 
     fn choose_seen(&mut self, which: impl Fn(&Message) -> bool) -> Option<(Peer, Message)> {
@@ -258,10 +285,8 @@ impl<'d> Scene<'d> {
                     self.media.retain(|other| *other != id);
                 }
                 Output::Ended(ended) => self.judge.ended(&ended),
-                Output::Dropped { .. }
-                | Output::Challenged { .. }
-                | Output::FlowTimer { .. }
-                | Output::Trunk { .. } => {}
+                Output::Trunk { state, .. } => self.judge.trunk_is(&state, self.now),
+                Output::Dropped { .. } | Output::Challenged { .. } | Output::FlowTimer { .. } => {}
             }
         }
         self.judge.drained(outputs);
@@ -278,136 +303,6 @@ impl<'d> Scene<'d> {
             self.judge.fired(fired);
         }
         self.now = end;
-    }
-
-    /// A hook says something.
-    fn decide(&mut self) {
-        if self.asks.is_empty() {
-            return;
-        }
-        let ask = self.asks.remove(self.choices.below(self.asks.len()));
-        let verdict = match self.choices.below(8) {
-            0 => Verdict::Fault {
-                reason: "broken".to_owned(),
-            },
-            1 => Verdict::Skip,
-            2 => Verdict::Discard,
-            3 => Verdict::Reply {
-                status: [200, 302, 401, 486, 503, 603, 699][self.choices.below(7)],
-                reason: self.choices.once_in(2).then(|| "Because".to_owned()),
-                headers: vec![("X-Reply".to_owned(), "1".to_owned())],
-                body: self
-                    .choices
-                    .once_in(2)
-                    .then(|| ("text/plain".to_owned(), Bytes::from_static(b"no"))),
-            },
-            _ => Verdict::Continue(Box::new(self.go_on(&ask))),
-        };
-        self.input(Input::Verdict {
-            id: ask.id,
-            verdict,
-        });
-    }
-
-    fn go_on(&mut self, ask: &Ask) -> Continue {
-        let mut message = ask.message.clone();
-        say::edit(&mut self.choices, &mut message);
-        let targets = self.choices.below(4);
-        let attribute = |choices: &mut Choices<'_>| match choices.below(3) {
-            0 => Vec::new(),
-            1 => vec![("key".to_owned(), Some("value".to_owned()))],
-            _ => vec![("key".to_owned(), None)],
-        };
-        Continue {
-            message,
-            targets: (0..targets).map(|_| target(&mut self.choices)).collect(),
-            timeouts: match self.choices.below(3) {
-                0 => vec![StageTimeouts {
-                    stage: self.choices.below(3) as u32,
-                    first_response: Some(Duration::from_millis(700)),
-                    no_answer: self.choices.once_in(2).then_some(Duration::from_secs(3)),
-                }],
-                _ => Vec::new(),
-            },
-            status: match ask.hook {
-                // Already checked against its class.
-                Hook::Response if ask.status >= 300 => self.choices.once_in(3).then_some(480),
-                Hook::Register | Hook::Request | Hook::Branch | Hook::Response | Hook::Failure => {
-                    None
-                }
-            },
-            transaction: attribute(&mut self.choices),
-            call: attribute(&mut self.choices),
-        }
-    }
-
-    /// The location service answers one of its asks: rightly, wrongly, or that it cannot.
-    fn store(&mut self) {
-        if self.stores.is_empty() {
-            return;
-        }
-        let (id, op) = self.stores.remove(self.choices.below(self.stores.len()));
-        let reply = match self.choices.below(8) {
-            0 => Some(StoreReply::Failed),
-            1 => Some(StoreReply::Refused {
-                status: 403,
-                reason: "no".to_owned(),
-            }),
-            2 => Some(StoreReply::Session(None)),
-            3 => Some(StoreReply::Bindings(Vec::new())),
-            _ => self.look_up(op),
-        };
-        if let Some(reply) = reply {
-            self.input(Input::Stored { id, reply });
-        }
-    }
-
-    fn look_up(&mut self, op: StoreOp) -> Option<StoreReply> {
-        let now = self.now;
-        let all = || self.bindings.values().flatten();
-        Some(match op {
-            StoreOp::Register { aor, update } => {
-                let bindings = self.bindings.entry(aor).or_default();
-                match registrar::apply(bindings, &update, now) {
-                    Ok(()) => StoreReply::Bindings(bindings.clone()),
-                    Err(error) => StoreReply::Refused {
-                        status: error.status(),
-                        reason: error.to_string(),
-                    },
-                }
-            }
-            StoreOp::Lookup { aor } => {
-                StoreReply::Bindings(self.bindings.get(&aor).cloned().unwrap_or_default())
-            }
-            StoreOp::Session { key, flow } => StoreReply::Session(registrar::flow_of_session(
-                &all().cloned().collect::<Vec<_>>(),
-                key,
-                flow,
-                now,
-            )),
-            StoreOp::Client { key } => {
-                let found =
-                    all().filter(|binding| binding.client == key && binding.expires_at > now);
-                StoreReply::Bindings(found.cloned().collect())
-            }
-            StoreOp::FlowClosed { .. } => return None,
-        })
-    }
-
-    fn media(&mut self) {
-        if self.media.is_empty() {
-            return;
-        }
-        let id = self.media.remove(self.choices.below(self.media.len()));
-        let verdict = match self.choices.below(3) {
-            0 => MediaVerdict::Unchanged,
-            1 => MediaVerdict::Replace(Bytes::from_static(b"v=0\r\no=relay\r\n")),
-            _ => MediaVerdict::Refuse {
-                status: 488,
-                reason: "no codec".to_owned(),
-            },
-        };
-        self.input(Input::MediaDone { id, verdict });
     }
 
     /// Whatever was asked is answered, nobody says anything more, and the clock runs until nothing is left to happen.
@@ -442,35 +337,5 @@ impl<'d> Scene<'d> {
             self.pass(Duration::from_secs(70));
         }
         self.judge.at_rest(&self.proxy);
-    }
-}
-
-fn target(choices: &mut Choices<'_>) -> Target {
-    let kind = match choices.below(6) {
-        0 => TargetKind::Uri("sip:bob@test".to_owned()),
-        1 => TargetKind::Uri(format!("sip:9@{}", peers::CHOSEN)),
-        2 => TargetKind::Uri("not a URI".to_owned()),
-        3 => TargetKind::Upstream(UpstreamId(choices.below(4) as u16)),
-        4 => TargetKind::Registered("sip:bob@test".to_owned()),
-        _ => TargetKind::Registered("sip:alice@test".to_owned()),
-    };
-    Target {
-        stage: choices.below(3) as u32,
-        kind,
-        uri: match choices.below(4) {
-            0 => Some("sip:other@test".to_owned()),
-            1 => Some("not a URI".to_owned()),
-            _ => None,
-        },
-        next_hop: match choices.below(4) {
-            0 => Some(format!("sip:{}", peers::CHOSEN)),
-            1 => Some(format!("sip:{};transport=tcp", peers::CHOSEN)),
-            _ => None,
-        },
-        headers: match choices.below(3) {
-            0 => vec![("X-Target".to_owned(), "1".to_owned())],
-            1 => vec![("not a name".to_owned(), "1".to_owned())],
-            _ => Vec::new(),
-        },
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -11,10 +12,13 @@ use hookswitch_sip::{
     header::Via,
     limits::Limits,
     message::{Fault, HeaderName, Message},
-    proxy::{Gauges, Proxy, ProxyConfig, io::Ended},
+    proxy::{Gauges, Proxy, ProxyConfig, io::Ended, trunk::TrunkState},
 };
 
-use super::peers::{self, Peer};
+use super::{
+    login::MARK,
+    peers::{self, Peer},
+};
 
 /// Of one input: every branch of a fork, its CANCELs, and what waited behind a gate.
 const OUTPUTS_PER_INPUT_MAX: usize = 400;
@@ -39,6 +43,9 @@ pub(super) struct Judge {
     longest: usize,
     /// Requests without a transaction are answered each time anew.
     counts_finals: bool,
+    /// A peer said what we had answered an upstream.
+    is_mark_known: bool,
+    is_drained: bool,
 }
 
 impl Judge {
@@ -47,11 +54,14 @@ impl Judge {
             transactions: BTreeMap::new(),
             longest: 0,
             counts_finals: config.limits.transactions_max > 1_000,
+            is_mark_known: false,
+            is_drained: false,
         }
     }
 
     pub(super) fn received(&mut self, flow: &Flow, message: &Message) {
         self.longest = self.longest.max(message.size());
+        self.is_mark_known |= has_mark(&message.to_bytes());
         if message.is_request() {
             let key = (flow.peer.ip(), name(message.top_via(), message));
             self.transactions.entry(key).or_default().requests += 1;
@@ -64,6 +74,12 @@ impl Judge {
             bytes.len() <= self.longest + ADDED_BYTES_MAX,
             "{} bytes",
             bytes.len()
+        );
+        let is_upstream = matches!(Peer::at(to), Some(Peer::Pbx | Peer::Pbx2 | Peer::Carrier));
+        assert!(
+            is_upstream || self.is_mark_known || !has_mark(bytes),
+            "our credentials to {to:?}: {}",
+            bytes.escape_ascii()
         );
         let message = match Message::parse(bytes.clone(), &WIDE) {
             Ok(message) => message,
@@ -137,6 +153,20 @@ impl Judge {
         ));
     }
 
+    /// Once we have taken our registrations back we do not make them again.
+    pub(super) fn trunk_is(&self, state: &TrunkState, now: Instant) {
+        match state {
+            TrunkState::Registering => assert!(!self.is_drained),
+            TrunkState::Registered { until } => assert!(!self.is_drained && *until > now),
+            TrunkState::Failed { retry_at, .. } => assert!(!self.is_drained && *retry_at > now),
+            TrunkState::Removed => assert!(self.is_drained),
+        }
+    }
+
+    pub(super) fn drains(&mut self) {
+        self.is_drained = true;
+    }
+
     pub(super) fn drained(&self, outputs: usize) {
         assert!(
             outputs <= OUTPUTS_PER_INPUT_MAX,
@@ -166,6 +196,11 @@ const WIDE: Limits = Limits {
     header_line_bytes_max: usize::MAX,
     body_bytes_max: usize::MAX,
 };
+
+fn has_mark(bytes: &[u8]) -> bool {
+    let mark = MARK.as_bytes();
+    bytes.windows(mark.len()).any(|window| window == mark)
+}
 
 fn name(via: Option<Via<'_>>, message: &Message) -> String {
     // A quote that is never closed would reach into what we add to the Via.

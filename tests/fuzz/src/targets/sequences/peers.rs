@@ -9,6 +9,7 @@ use hookswitch_sip::{
     proxy::{
         ProxyConfig,
         config::{Announce, ListenerConfig, Oversize, UpstreamConfig, Way},
+        trunk::TrunkConfig,
     },
     token::{Key, Keyring},
 };
@@ -166,6 +167,15 @@ pub(super) fn is_allowed(to: Destination) -> bool {
     is_flow || to.peer().is_some_and(|peer| members.contains(&peer))
 }
 
+/// The keys of tokens before and after they were rotated.
+pub(super) fn keys(current: u8) -> Keyring {
+    let key = |id: u8| Key::new(id % 2, &[1 + id % 2; 32]);
+    Keyring {
+        current: key(current),
+        previous: vec![key(current ^ 1)],
+    }
+}
+
 fn config() -> ProxyConfig {
     let listener = |name: &str, transport, host: &str, port| ListenerConfig {
         name: name.to_owned(),
@@ -174,7 +184,7 @@ fn config() -> ProxyConfig {
         port,
         flow_timer: None,
     };
-    let mut config = ProxyConfig::new(Keyring::new(Key::new(0, &[1; 32])));
+    let mut config = ProxyConfig::new(keys(0));
     config.listeners = vec![
         listener("web", Transport::Wss, "proxy.test", 443),
         listener("udp", Transport::Udp, "192.0.2.1", 5060),
@@ -205,6 +215,17 @@ fn vary(config: &mut ProxyConfig, way: u8) {
         };
         pbx.mtu_bytes_max = 700;
     }
+}
+
+/// We register at both upstreams.
+pub(super) fn trunks() -> Vec<TrunkConfig> {
+    let trunk = |id, user: &str| TrunkConfig {
+        upstream: UpstreamId(id),
+        aor: format!("sip:{user}@carrier.test"),
+        user: user.to_owned(),
+        expires: Duration::from_secs(600),
+    };
+    vec![trunk(1, "100"), trunk(0, "bob")]
 }
 
 /// All that an operator may choose and that changes what the proxy does.

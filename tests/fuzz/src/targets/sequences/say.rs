@@ -8,7 +8,10 @@ use hookswitch_sip::{
     message::{HeaderName, Message},
 };
 
-use super::peers::{Peer, VICTIM};
+use super::{
+    login,
+    peers::{Peer, VICTIM},
+};
 use crate::Choices;
 
 const METHODS: [&str; 14] = [
@@ -75,7 +78,7 @@ const MORE: [&str; 13] = [
 ];
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\n";
 const STATUSES: [u16; 16] = [
-    200, 180, 100, 183, 486, 404, 503, 603, 302, 401, 202, 487, 408, 481, 430, 699,
+    200, 180, 100, 183, 486, 404, 503, 603, 302, 401, 407, 487, 408, 481, 430, 423,
 ];
 
 /// A request that begins something, perhaps with a Route set or an alias that was seen.
@@ -126,6 +129,20 @@ pub(super) fn response(choices: &mut Choices<'_>, asked: &Message) -> Option<Mes
     head.truncate(head.find("Content-Length").unwrap_or_default());
     for route in asked.values(HeaderName::RecordRoute) {
         head += &format!("Record-Route: {}\r\n", String::from_utf8_lossy(route));
+    }
+    match status {
+        401 | 407 => head += &login::challenge(choices),
+        423 => head += &format!("Min-Expires: {}\r\n", 30 * choices.below(256)),
+        // What a registrar grants.
+        200 if asked
+            .method()
+            .is_some_and(|method| method.as_str() == "REGISTER") =>
+        {
+            let granted = [0, 60, 3_600][choices.below(3)];
+            let ours = String::from_utf8_lossy(asked.raw(HeaderName::Contact).unwrap_or_default());
+            head += &format!("Contact: {ours};expires={granted}\r\n");
+        }
+        _ => {}
     }
     head += choices.pick(&CONTACTS);
     head += choices.pick(&[

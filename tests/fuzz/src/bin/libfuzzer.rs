@@ -1,5 +1,6 @@
 //! libFuzzer around the target that `HOOKSWITCH_FUZZ_TARGET` names. `cargo xtask fuzz` builds and runs it.
 #![no_main]
+#![allow(clippy::panic)]
 
 use std::sync::OnceLock;
 
