@@ -118,6 +118,7 @@ mod tests {
             branch: 0,
             caller: end,
             callee: end,
+            ahead: 0,
         };
         let keys = Keyring::new(Key::new(0, &[1; 32]));
         token.seal(&keys, &NameTags::new(["udp"], []), b"c", b"1")

@@ -132,6 +132,8 @@ pub struct Token {
     pub caller: End,
     /// The end that it was sent to.
     pub callee: End,
+    /// How far the CSeq of that request was ahead of its sender's own.
+    pub ahead: u8,
 }
 
 /// Why a token is not accepted.
@@ -221,6 +223,9 @@ impl Token {
         bytes.push(self.branch);
         write_end(&mut bytes, &self.caller, names);
         write_end(&mut bytes, &self.callee, names);
+        if self.ahead > 0 {
+            bytes.push(self.ahead);
+        }
         let mac = mac_of(&keys.current, &bytes, call_id, from_tag)
             .finalize()
             .into_bytes();
@@ -362,6 +367,7 @@ fn read_fields(rest: &mut Reader<'_>, names: &NameTags) -> Result<Token, TokenEr
         branch: rest.u8()?,
         caller: read_end(rest, names)?,
         callee: read_end(rest, names)?,
+        ahead: if rest.0.is_empty() { 0 } else { rest.u8()? },
     };
     if rest.0.is_empty() {
         Ok(token)

@@ -30,6 +30,7 @@ fn token() -> Token {
             },
             upstream: Some(UpstreamId(1)),
         },
+        ahead: 1,
     }
 }
 

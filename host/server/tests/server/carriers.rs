@@ -122,11 +122,12 @@ async fn a_call_goes_through_a_carrier_that_asks() {
     );
     assert!(given.is_right("very-secret", "INVITE"), "{}", given.0);
     assert_ne!(first.get("Via"), second.get("Via"));
-    assert_eq!(second.get("CSeq"), "1 INVITE");
+    assert_eq!(second.get("CSeq"), "2 INVITE");
     let contact = format!("Contact: <sip:c@{}>\r\n", scene.pbx.local_addr().unwrap());
     answer(&scene, &second, "200 OK", &contact).await;
     let accepted = alice.receive().await;
     assert_eq!(accepted.start(), "SIP/2.0 200 OK");
+    assert_eq!(accepted.get("CSeq"), "1 INVITE");
     let (to, fields) = (
         uri(accepted.get("Contact")).to_owned(),
         as_caller(&accepted),
@@ -134,12 +135,15 @@ async fn a_call_goes_through_a_carrier_that_asks() {
     alice
         .send(&request("ACK", &to, Browser::VIA, 1, &fields))
         .await;
-    assert!(receive_on(&scene.pbx).await.start().starts_with("ACK "));
+    let ack = receive_on(&scene.pbx).await;
+    assert!(ack.start().starts_with("ACK "));
+    assert_eq!(ack.get("CSeq"), "2 ACK");
     // What it asked once need not be asked again.
     alice
         .send(&request("BYE", &to, Browser::VIA, 2, &fields))
         .await;
     let bye = receive_on(&scene.pbx).await;
+    assert_eq!(bye.get("CSeq"), "3 BYE");
     let given = Given(bye.get("Proxy-Authorization"));
     assert_eq!(given.param("nc"), "00000002");
     assert!(given.is_right("very-secret", "BYE"), "{}", given.0);

@@ -217,6 +217,7 @@ impl Proxy {
         ack.set(HeaderName::MaxForwards, next_max_forwards(ack).to_string())
             .ok()?;
         self.rewrite_in_dialog(ack, call, dialog, None).ok()?;
+        self.number_ack(ack, call, dialog).ok()?;
         let record = self.calls.peek(call).filter(|_| is_trusted(place.side));
         let fields = record.and_then(|call| {
             call.credentials

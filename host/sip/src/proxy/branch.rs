@@ -40,6 +40,8 @@ pub(super) struct Branch {
     pub(super) fallback: Fallback,
     /// What it says of who we are.
     pub(super) said: Said,
+    /// How far its CSeq is ahead of the client's own: its responses get that back.
+    pub(super) ahead: u32,
     /// The ask that it waits for, before it is sent or with a response in hand.
     pub(super) ask: Option<AskId>,
     /// The response that is being asked about, with `phase` Sent.

@@ -1,5 +1,5 @@
 //! Records of calls. A call has one only while there is something to remember: attributes that policies set, From or To that they
-//! rewrote, and credentials of ours that an ACK repeats. What its dialogs need to be routed is in their flow tokens.
+//! rewrote, credentials of ours that an ACK repeats, and CSeqs of ours. What its dialogs need to be routed is in their flow tokens.
 
 use std::{
     collections::BTreeMap,
@@ -10,6 +10,7 @@ use super::{
     Proxy, Timeout,
     config::ProxyTimers,
     credentials::Fields,
+    cseq::{Numbers, NumbersKey},
     dialog::{Rewrite, ends_subscription, makes_dialog},
     ids::{CallKey, IdMap, TxId},
     io::{Attributes, Direction},
@@ -30,6 +31,8 @@ pub(super) struct Call {
     pub(super) rewrites: BTreeMap<u8, Rewrite>,
     /// Of ours in its latest INVITE, by branch of the first one and direction: for the ACK of the 2xx.
     pub(super) credentials: BTreeMap<(u8, Direction), Fields>,
+    /// Where CSeq is not the client's own.
+    pub(super) numbers: BTreeMap<NumbersKey, Numbers>,
     /// Dialogs that were answered and have not ended.
     pub(super) dialogs: u32,
     /// To tags whose reliable provisional response made an offer (RFC 3262 §5): the PRACK has the answer.
@@ -95,6 +98,7 @@ impl Calls {
             attributes: Attributes::default(),
             rewrites: BTreeMap::new(),
             credentials: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             dialogs: 0,
             early_offers: Vec::new(),
             kind,

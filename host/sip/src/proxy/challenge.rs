@@ -1,7 +1,7 @@
 //! An upstream asks who we are (RFC 3261 §22): the proxy answers, for everything that it sends there but the REGISTERs of clients, who
 //! speak for themselves. The request goes anew to the same member, as another branch of the same target: no policy is asked and no
-//! media set up again, and what was written into it stays valid. It keeps its CSeq, which the client counts and not we (§16.6 copies
-//! it, where a user agent would increment it by §22.2): what challenges there does not mind, as long as it is a proxy.
+//! media set up again, and what was written into it stays valid. Its CSeq is the next one (§22.2): with the same one it might be taken for
+//! a merged request (§8.2.2.2), and in a dialog for an old one (§12.2.2).
 //!
 //! Whoever is asked twice has the wrong password. The challenge stays here: a client can do nothing with our realm, and would ask its
 //! user for a password that nobody has. It gets 500, since the fault is ours and not the caller's (403 would say so, and a browser that
@@ -177,6 +177,9 @@ impl Proxy {
         branch.said.unsign(&mut request).map_err(too_large)?;
         let popped = request.remove_first_value(HeaderName::Via);
         popped.map_err(too_large)?;
+        self.number_again(&mut next, &mut request)
+            .map_err(too_large)?;
+        self.record_again(&next, &mut request).map_err(too_large)?;
         self.sign(hop(&place), &mut next.said, &mut request)
             .map_err(too_large)?;
         let via = self.names.via(place.listener, place.transport, &next.via);
@@ -223,6 +226,7 @@ impl Branch {
             aliases: Vec::new(),
             fallback: self.fallback,
             said: self.said.after(answers),
+            ahead: self.ahead,
             ask: None,
             in_hand: None,
             queue: VecDeque::new(),

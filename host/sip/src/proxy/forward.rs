@@ -111,6 +111,7 @@ impl Proxy {
                 aliases: Vec::new(),
                 fallback: Fallback::None,
                 said: Said::default(),
+                ahead: 0,
                 ask: None,
                 in_hand: None,
                 queue: VecDeque::new(),

@@ -11,7 +11,7 @@
 //! goes on with the next one, asks `on-failure`, or sends the best. `reply` hands responses down to the server's table and says
 //! what the transaction came to.
 //!
-//! **Who we are.** An upstream that asks is answered from here (`challenge`), with what `credentials` knows; and a registrar beyond
+//! **Who we are.** An upstream that asks is answered from here (`challenge`), with what `credentials` knows and the next `cseq`; and a registrar beyond
 //! us knows us by REGISTERs of our own, which are no part of any server transaction (`registration`, of the `trunk`s).
 //!
 //! **What holds it together.** A `ServerTx` and its `Branch`es live in two maps and name each other by id; each asks at most one thing
@@ -35,6 +35,7 @@ mod cancel;
 mod challenge;
 mod client;
 mod contact;
+mod cseq;
 mod dialog;
 mod ended;
 mod flows;

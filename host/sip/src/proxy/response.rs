@@ -200,8 +200,13 @@ impl Proxy {
     }
 }
 
-/// From and To as the client wrote them, with the tag that the other end chose.
+/// CSeq, From and To as the client wrote them, with the tag that the other end chose.
 fn restore(response: &mut Message, request: &Message, branch: &Branch) -> Result<(), MessageError> {
+    if branch.ahead > 0
+        && let Some(own) = request.header(HeaderName::CSeq)
+    {
+        response.set(HeaderName::CSeq, own)?;
+    }
     match branch.rewritten {
         Rewritten::No => Ok(()),
         Rewritten::Yes => {

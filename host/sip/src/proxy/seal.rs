@@ -69,10 +69,13 @@ impl Proxy {
         let rewritten = self
             .rewrite(tx_id, &mut request, call, index, dialog)
             .map_err(too_large)?;
+        let ahead = dialog.map(|dialog| self.number_in_dialog(&mut request, call, dialog));
+        let ahead = ahead.transpose().map_err(too_large)?.unwrap_or_default();
         let Some(branch) = self.branches.get_mut(&id) else {
             return Ok(());
         };
         branch.rewritten = rewritten;
+        branch.ahead = ahead;
         branch.aliases = aliases;
         let (hop, mut said) = (hop(&branch.candidate.place), Said::default());
         self.sign(hop, &mut said, &mut request).map_err(too_large)?;
@@ -117,6 +120,7 @@ impl Proxy {
             branch: branch.index,
             caller: self.caller_end(tx),
             callee: branch.candidate.place.end,
+            ahead: u8::try_from(branch.ahead).unwrap_or(u8::MAX),
         };
         let (keys, tags) = (&self.config.keys, self.names.tags());
         let token = token.seal(keys, tags, call_id, from_tag);
@@ -128,6 +132,21 @@ impl Proxy {
             routes.extend(self.names.record_route(scheme, there, &token));
         }
         routes
+    }
+
+    /// The flow token of a request that goes anew says so.
+    pub(super) fn record_again(
+        &self,
+        branch: &Branch,
+        request: &mut Message,
+    ) -> Result<(), MessageError> {
+        let tx = self.servers.get(&branch.tx);
+        let routes = tx.map_or_else(Vec::new, |tx| self.record_route(tx, branch));
+        request.remove_first_values(HeaderName::RecordRoute, routes.len())?;
+        for route in routes {
+            request.prepend(HeaderName::RecordRoute, route)?;
+        }
+        Ok(())
     }
 
     /// Where the caller is reached later: its session, or the address that its responses go to.

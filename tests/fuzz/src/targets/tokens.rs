@@ -25,6 +25,7 @@ pub(crate) fn run(data: &[u8]) {
         branch: choices.byte(),
         caller: end(&mut choices),
         callee: end(&mut choices),
+        ahead: choices.byte(),
     };
     let mut text = token.seal(&keys, &names, CALL_ID, TAG).into_bytes();
     assert_eq!(open(&keys, &names, &text), Ok(token));

@@ -6,6 +6,7 @@ mod best_response;
 mod cancel;
 mod cancel_asks;
 mod credentials;
+mod cseq;
 mod dialogs;
 mod forking;
 mod outbound;
