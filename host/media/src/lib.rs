@@ -6,6 +6,8 @@
 pub mod dtls;
 pub mod ice;
 pub mod packet;
+pub mod relay;
+pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod srtp;

@@ -1,0 +1,347 @@
+//! One direction of one m-line, from the leg that sends to the one that hears: what arrives there is one source with one sequence, whatever
+//! becomes of the sender (its SSRC, its payload types, a hold, a transfer, another end in its place).
+//!
+//! Never touches a payload, and never allocates for a packet.
+
+mod reception;
+
+use std::time::{Duration, Instant};
+
+use crate::{packet::Packet, rtp};
+use reception::{Place, Reception};
+
+/// So long after another source took over, packets of the one before are late ones and go nowhere.
+const OVERTAKEN: Duration = Duration::from_millis(500);
+
+/// Where our own sequence begins: by chance (RFC 3550 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamIds {
+    /// Ours.
+    pub ssrc: u32,
+    /// Of the first packet. Below 2^15, so that a first loss does not hide a rollover (RFC 3711 §3.3.1).
+    pub sequence: u16,
+    /// Of the first packet.
+    pub timestamp: u32,
+}
+
+/// What becomes of one payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The sender's.
+    pub from: u8,
+    /// The hearer's.
+    pub to: u8,
+    /// The unit of timestamps.
+    pub clock_hz: u32,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// It goes to the other leg, as it is now.
+    Send,
+    /// It goes nowhere.
+    Drop,
+}
+
+/// See above.
+#[derive(Debug)]
+pub struct Stream {
+    ssrc: u32,
+    payloads: Vec<Payload>,
+    source: Option<Source>,
+    /// The one before, and until when it is overtaken.
+    before: Option<(u32, Instant)>,
+    next: Next,
+    tally: Tally,
+    reports: Reports,
+}
+
+/// Who sends now.
+#[derive(Debug)]
+struct Source {
+    ssrc: u32,
+    /// Added to its sequence numbers.
+    sequence: u16,
+    /// Added to its timestamps.
+    timestamp: u32,
+    reception: Reception,
+}
+
+/// What would follow what was sent.
+#[derive(Debug)]
+struct Next {
+    sequence: u16,
+    timestamp: u32,
+    /// When the last packet was sent.
+    sent: Option<Instant>,
+}
+
+/// Sums over all sources.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    packets: u64,
+    bytes: u64,
+    /// Of sources that are over.
+    expected_before: u64,
+    received_before: u64,
+}
+
+/// What the hearer says of our stream, and when it heard what.
+#[derive(Debug, Default)]
+struct Reports {
+    /// The middle of the NTP times of the last two reports that it was sent, and when.
+    sent: [Option<(u32, Instant)>; 2],
+    round_trip: Option<Duration>,
+    lost: Option<u32>,
+    /// In units of the clock.
+    jitter: Option<u32>,
+}
+
+/// How a stream does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamStats {
+    /// Forwarded.
+    pub packets: u64,
+    /// Of their payloads and headers.
+    pub bytes: u64,
+    /// What the sender's sequence numbers promise and did not arrive.
+    pub lost: u64,
+    /// Between the sender and us.
+    pub jitter: Duration,
+    /// As the hearer reported it: lost between the sender and it.
+    pub reported_lost: Option<u32>,
+    /// As the hearer reported it.
+    pub reported_jitter: Option<Duration>,
+    /// Between us and the hearer.
+    pub round_trip: Option<Duration>,
+}
+
+impl Stream {
+    /// That has not begun.
+    #[must_use]
+    pub fn new(ids: StreamIds) -> Stream {
+        Stream {
+            ssrc: ids.ssrc,
+            payloads: Vec::new(),
+            source: None,
+            before: None,
+            next: Next {
+                sequence: ids.sequence,
+                timestamp: ids.timestamp,
+                sent: None,
+            },
+            tally: Tally::default(),
+            reports: Reports::default(),
+        }
+    }
+
+    /// Ours, towards the hearer.
+    #[must_use]
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The sender's, once it sent.
+    #[must_use]
+    pub fn source(&self) -> Option<u32> {
+        self.source.as_ref().map(|source| source.ssrc)
+    }
+
+    /// What is relayed, and as what, after each negotiation. Anything else goes nowhere.
+    pub fn set_payloads(&mut self, payloads: &[Payload]) {
+        self.payloads.clear();
+        self.payloads.extend_from_slice(payloads);
+    }
+
+    /// Gives an RTP packet of the sender our SSRC, our sequence and the hearer's payload type, and takes off its header extensions, whose
+    /// ids mean something else to the hearer.
+    pub fn forward(&mut self, now: Instant, packet: &mut Packet) -> Forward {
+        let Some(mut header) = rtp::Header::parse(packet.bytes()) else {
+            return Forward::Drop;
+        };
+        let mut payloads = self.payloads.iter();
+        let payload = payloads.find(|payload| payload.from == header.payload_type);
+        let Some(&Payload { to, clock_hz, .. }) = payload else {
+            self.skip(&header);
+            return Forward::Drop;
+        };
+        let Some(begins) = self.follow(now, &header, clock_hz) else {
+            return Forward::Drop;
+        };
+        let Some(source) = &mut self.source else {
+            return Forward::Drop;
+        };
+        source.reception.arrived(now, header.timestamp, clock_hz);
+        header.payload_type = to;
+        // A jitter buffer may begin anew where another talks (RFC 3551 §4.1).
+        header.marker |= begins;
+        header.ssrc = self.ssrc;
+        header.sequence = header.sequence.wrapping_add(source.sequence);
+        header.timestamp = header.timestamp.wrapping_add(source.timestamp);
+        strip_extension(packet, &header);
+        header.write(packet.bytes_mut());
+        self.sent(now, &header, packet.len());
+        Forward::Send
+    }
+
+    /// Makes the packet's source the one that is followed. Gives whether it begins with this packet; `None` if the packet goes nowhere.
+    fn follow(&mut self, now: Instant, header: &rtp::Header, clock_hz: u32) -> Option<bool> {
+        if let Some(source) = &mut self.source
+            && source.ssrc == header.ssrc
+        {
+            match source.reception.place(header.sequence) {
+                Place::Newest | Place::Late => return Some(false),
+                Place::Jump => return None,
+                Place::Restart => {}
+            }
+        } else if self
+            .before
+            .is_some_and(|(ssrc, until)| ssrc == header.ssrc && now < until)
+        {
+            return None;
+        }
+        self.switch(now, header, clock_hz);
+        Some(true)
+    }
+
+    /// Another source, or another sequence of the same: it goes on where ours is.
+    fn switch(&mut self, now: Instant, header: &rtp::Header, clock_hz: u32) {
+        if let Some(over) = self.source.take() {
+            self.tally.expected_before += u64::from(over.reception.expected());
+            self.tally.received_before += u64::from(over.reception.received());
+            self.before = Some((over.ssrc, now + OVERTAKEN)).filter(|(s, _)| *s != header.ssrc);
+        }
+        let silence = self.next.sent.map(|sent| now.duration_since(sent));
+        let silence = silence.map_or(0, |silence| reception::units(silence, clock_hz));
+        let timestamp = self.next.timestamp.wrapping_add(silence);
+        let mut reception = Reception::new(now, header.sequence);
+        reception.place(header.sequence);
+        self.source = Some(Source {
+            ssrc: header.ssrc,
+            sequence: self.next.sequence.wrapping_sub(header.sequence),
+            timestamp: timestamp.wrapping_sub(header.timestamp),
+            reception,
+        });
+    }
+
+    /// What goes nowhere leaves no hole in the sequence: the hearer would take it for a loss.
+    fn skip(&mut self, header: &rtp::Header) {
+        let Some(source) = &mut self.source else {
+            return;
+        };
+        if source.ssrc == header.ssrc && source.reception.place(header.sequence) == Place::Newest {
+            source.reception.arrived_unheard();
+            source.sequence = source.sequence.wrapping_sub(1);
+        }
+    }
+
+    fn sent(&mut self, now: Instant, header: &rtp::Header, bytes: usize) {
+        self.tally.packets += 1;
+        self.tally.bytes += bytes as u64;
+        let ahead = header.sequence.wrapping_sub(self.next.sequence);
+        if ahead < 1 << 15 {
+            self.next.sequence = header.sequence.wrapping_add(1);
+            (self.next.timestamp, self.next.sent) = (header.timestamp, Some(now));
+        }
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn stats(&self) -> StreamStats {
+        let reception = self.source.as_ref().map(|source| &source.reception);
+        let expected =
+            reception.map_or(0, |r| u64::from(r.expected())) + self.tally.expected_before;
+        let received =
+            reception.map_or(0, |r| u64::from(r.received())) + self.tally.received_before;
+        let clock_hz = self
+            .payloads
+            .first()
+            .map_or(8000, |payload| payload.clock_hz);
+        let jitter = |units: u32| Duration::from_secs(1) * units / clock_hz.max(1);
+        StreamStats {
+            packets: self.tally.packets,
+            bytes: self.tally.bytes,
+            lost: expected.saturating_sub(received),
+            jitter: reception.map_or(Duration::ZERO, Reception::jitter),
+            reported_lost: self.reports.lost,
+            reported_jitter: self.reports.jitter.map(jitter),
+            round_trip: self.reports.round_trip,
+        }
+    }
+}
+
+/// How RTCP of the two ends is translated: see `rtcp`.
+impl Stream {
+    /// A timestamp of the sender's, as the hearer knows it.
+    pub(crate) fn timestamp_out(&self, timestamp: u32) -> u32 {
+        let source = self.source.as_ref();
+        source.map_or(timestamp, |s| timestamp.wrapping_add(s.timestamp))
+    }
+
+    /// A sequence number that the hearer speaks of, as the sender knows it.
+    pub(crate) fn sequence_back(&self, sequence: u16) -> u16 {
+        let source = self.source.as_ref();
+        source.map_or(sequence, |s| sequence.wrapping_sub(s.sequence))
+    }
+
+    /// As [`Stream::sequence_back`], extended: the wraps are counted from where the sender's present sequence began.
+    pub(crate) fn highest_back(&self, highest: u32) -> u32 {
+        #[allow(clippy::cast_possible_truncation)]
+        let sequence = self.sequence_back(highest as u16);
+        let ours = self.source.as_ref().map_or(0, |s| s.reception.highest());
+        #[allow(clippy::cast_possible_truncation)]
+        let behind = (ours as u16).wrapping_sub(sequence).cast_signed();
+        ours.wrapping_sub(i32::from(behind).cast_unsigned())
+    }
+
+    /// Packets and bytes that were forwarded, modulo 2^32 as a sender report counts them.
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        // RFC 3550 §6.4.1 counts payloads alone.
+        let payloads = self.tally.bytes.wrapping_sub(12 * self.tally.packets);
+        #[allow(clippy::cast_possible_truncation)]
+        let counts = (self.tally.packets as u32, payloads as u32);
+        counts
+    }
+
+    /// A sender report went out to the hearer: its answer tells the round trip.
+    pub(crate) fn report_sent(&mut self, now: Instant, ntp_middle: u32) {
+        self.reports.sent = [Some((ntp_middle, now)), self.reports.sent[0]];
+    }
+
+    /// What the hearer says of our stream (RFC 3550 §6.4.1): in all lost, jitter, last report and the delay since, of 1/65536 s.
+    pub(crate) fn report_heard(
+        &mut self,
+        now: Instant,
+        lost: u32,
+        jitter: u32,
+        last: u32,
+        delay: u32,
+    ) {
+        (self.reports.lost, self.reports.jitter) = (Some(lost), Some(jitter));
+        let mut sent = self.reports.sent.iter().flatten();
+        if let Some((_, at)) = sent.find(|(middle, _)| *middle == last && last != 0) {
+            let delay = Duration::from_secs(1) * delay / 65_536;
+            let round_trip = now.duration_since(*at).saturating_sub(delay);
+            self.reports.round_trip = Some(round_trip);
+        }
+    }
+}
+
+/// The rest of the header moves up to the payload.
+fn strip_extension(packet: &mut Packet, header: &rtp::Header) {
+    let Some(first) = packet.bytes_mut().first_mut() else {
+        return;
+    };
+    if !rtp::has_extension(*first) {
+        return;
+    }
+    *first &= !0x10;
+    let end = rtp::csrc_end(*first);
+    let shift = header.payload.start - end;
+    packet.bytes_mut().copy_within(..end, shift);
+    packet.trim_front(shift);
+}
+
+#[cfg(test)]
+mod tests;
