@@ -1,6 +1,8 @@
 //! `[limits]` and `[timers]`: every number with its default and its range, in one table each.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
+
+use toml::{Table, Value};
 
 use super::Faults;
 
@@ -17,11 +19,11 @@ macro_rules! numbers {
         }
 
         impl $name {
-            pub(super) fn check(section: &str, mut raw: BTreeMap<String, i64>, faults: &mut Faults) -> Self {
+            pub(super) fn check(section: &str, mut raw: Table, faults: &mut Faults) -> Self {
                 let mut checked = Self::default();
                 $(if let Some(value) = raw.remove(stringify!($field)) {
                     let key = format!("{section}.{}", stringify!($field));
-                    checked.$field = in_range(&key, value, $least, $most, faults).unwrap_or($default);
+                    checked.$field = number(&key, &value, $least, $most, faults).unwrap_or($default);
                 })*
                 for key in raw.keys() {
                     faults.push(format!("{section}.{key}"), "unknown key", concat!("the keys are", $(" ", stringify!($field)),*));
@@ -110,6 +112,16 @@ impl Limits {
     pub fn stream_idle_max(&self) -> Duration {
         Duration::from_secs(self.stream_idle_s_max)
     }
+}
+
+/// What is no number is not shown: it may be a secret in the wrong place.
+fn number(key: &str, value: &Value, least: u64, most: u64, faults: &mut Faults) -> Option<u64> {
+    let Some(number) = value.as_integer() else {
+        let remedy = format!("write a number from {least} to {most}");
+        faults.push(key, "not a number", remedy);
+        return None;
+    };
+    in_range(key, number, least, most, faults)
 }
 
 /// `value`, if it lies within the range.

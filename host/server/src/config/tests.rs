@@ -100,6 +100,21 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
+fn what_is_no_number_is_named_by_its_key_and_not_shown() {
+    check(
+        r#"
+        [timers]
+        t1_ms = "hush"
+        password = "hush"
+        "#,
+        expect![[r#"
+            2 faults in the configuration
+              timers.t1_ms: not a number; write a number from 10 to 10000
+              timers.password: unknown key; the keys are t1_ms t2_ms t4_ms timer_c_s trying_ms first_response_ms no_answer_s"#]],
+    );
+}
+
+#[test]
 fn upstreams_over_tls_have_a_listener_and_keys_of_their_own() {
     let listener =
         "[[listener]]\nname = \"tls\"\ntransport = \"tls\"\naddress = \"0.0.0.0:5061\"\n";
