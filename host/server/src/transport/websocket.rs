@@ -33,7 +33,7 @@ use super::pipe::{Ended, Pipe, PipeState};
 const READ_BUFFER_BYTES: usize = 4_096;
 /// Frames of one connection before the others have their turn.
 const FRAMES_PER_TURN_MAX: usize = 16;
-/// How long the peer may take to answer our Close.
+/// How long the peer may take to answer our Close, or to take our answer to its own.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// Limits of a connection.
@@ -72,11 +72,14 @@ pub(crate) struct Connection<S, I> {
     sent: Sent,
 }
 
-/// Whether our Close was sent.
+/// Who has said Close first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     No,
+    /// We have.
     Sent,
+    /// The peer: nothing is left to say but our answer.
+    Answered,
 }
 
 /// Where the bytes of the frames are that the socket was given.
@@ -151,6 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         if let Poll::Ready(ended) = self.read(cx) {
             return Poll::Ready(ended);
         }
+        if self.closing == Closing::Answered {
+            return self.answer_close(cx);
+        }
         if self.pipe.state() == PipeState::Overflowed {
             return Poll::Ready(Ended::Overflowed);
         }
@@ -169,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
     fn ended(&self, error: Option<&Error>) -> Ended {
         match (self.closing, error.and_then(close_code)) {
             (Closing::No, Some(code)) => Ended::Unreadable(Some(code)),
-            (Closing::No, None) => Ended::Closed,
+            (Closing::No, None) | (Closing::Answered, _) => Ended::Closed,
             (Closing::Sent, _) => Ended::Drained,
         }
     }
@@ -190,11 +196,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
                 reason: Utf8Bytes::from_static("going away"),
             };
             self.start_send(Message::Close(Some(reason)))?;
-            self.closing = Closing::Sent;
-            let deadline = tokio::time::Instant::now() + CLOSE_MAX;
-            self.timer.as_mut().reset(deadline);
+            self.close(Closing::Sent);
         }
         self.flush(cx)
+    }
+
+    fn close(&mut self, closing: Closing) {
+        self.closing = closing;
+        let deadline = tokio::time::Instant::now() + CLOSE_MAX;
+        self.timer.as_mut().reset(deadline);
+    }
+
+    /// The library has our answer to the peer's Close. It follows what is being written already (RFC 6455 §5.5.1).
+    fn answer_close(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if self.timer.as_mut().poll(cx).is_pending() {
+            // An error says that there is nothing more to write.
+            let _ = ready!(Pin::new(&mut self.socket).poll_flush(cx));
+            let _ = ready!(Pin::new(self.socket.get_mut()).poll_shutdown(cx));
+        }
+        Poll::Ready(Ended::Closed)
     }
 
     /// Pings a peer that may be gone.
@@ -225,6 +245,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
     /// What came, as far as the worker can take it; ready at the end of the connection.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         for _ in 0..FRAMES_PER_TURN_MAX {
+            if self.closing == Closing::Answered {
+                return Poll::Pending;
+            }
             if let Err(ended) = ready!(self.read_frame(cx)) {
                 return Poll::Ready(ended);
             }
@@ -250,6 +273,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         match message {
             Message::Text(text) => self.take(text.into()),
             Message::Binary(bytes) => self.take(bytes),
+            Message::Close(_) if self.closing == Closing::No => self.close(Closing::Answered),
             // Answered by the library at its next read or write.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
         }
@@ -323,157 +347,4 @@ fn close_code(error: &Error) -> Option<CloseCode> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use futures_util::StreamExt;
-    use hookswitch_sip::flow::{Attachment, FlowId, ListenerId, Side, Transport, WorkerId};
-    use tokio::{
-        io::{DuplexStream, duplex},
-        task::LocalSet,
-    };
-    use tokio_tungstenite::tungstenite::protocol::frame::{
-        Frame,
-        coding::{Data, OpCode},
-    };
-
-    use super::*;
-
-    /// Keeps what came.
-    #[derive(Clone, Default)]
-    struct Kept(Rc<RefCell<Vec<Bytes>>>);
-
-    impl Inbox for Kept {
-        fn poll_uncongested(&self, _cx: &Context<'_>) -> Poll<()> {
-            Poll::Ready(())
-        }
-        fn received(&self, _flow: &Arc<Flow>, bytes: Bytes) {
-            self.0.borrow_mut().push(bytes);
-        }
-        fn heard(&self, _flow: &Flow) {
-            self.0.borrow_mut().push(Bytes::from_static(b"heard"));
-        }
-    }
-
-    fn flow() -> Arc<Flow> {
-        Arc::new(Flow {
-            id: FlowId::Connection {
-                worker: WorkerId(0),
-                serial: 1,
-            },
-            transport: Transport::Ws,
-            listener: ListenerId(0),
-            peer: ([192, 0, 2, 1], 5000).into(),
-            side: Side::Web,
-            session: None,
-            attachment: Attachment::default(),
-        })
-    }
-
-    const BOUNDS: Bounds = Bounds {
-        message_bytes_max: 4_096,
-        queue_bytes_max: 65_536,
-        idle_max: Duration::from_secs(120),
-        pong_max: Duration::from_millis(200),
-    };
-
-    /// A connection over a pipe of `room` bytes; what it read, how it ended, and a client at the other end.
-    async fn check<F: Future>(
-        room: usize,
-        client: impl FnOnce(WebSocketStream<DuplexStream>, Rc<Pipe>) -> F,
-    ) -> (Vec<Bytes>, Ended) {
-        let (ours, theirs) = duplex(room);
-        let pipe = Rc::new(Pipe::new(BOUNDS.queue_bytes_max));
-        let kept = Kept::default();
-        let connection = Connection::open(
-            ours,
-            Vec::new(),
-            flow(),
-            Rc::clone(&pipe),
-            kept.clone(),
-            BOUNDS,
-        )
-        .await;
-        let theirs = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
-        let scene = async {
-            let connection = tokio::task::spawn_local(connection.run());
-            tokio::time::timeout(Duration::from_secs(20), client(theirs, pipe))
-                .await
-                .unwrap();
-            connection.await.unwrap()
-        };
-        let ended = LocalSet::new().run_until(scene).await;
-        (kept.0.take(), ended)
-    }
-
-    #[tokio::test]
-    async fn a_message_to_a_full_socket_leaves_when_it_drains() {
-        let long = "INVITE ".repeat(500);
-        let (_, ended) = check(64, async |mut client, pipe| {
-            pipe.push(Bytes::from(long.clone())).unwrap();
-            // The first 64 bytes go; the rest waits for the reader, and nothing else is sent that would push it on.
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
-            assert_eq!(client.next().await.unwrap().unwrap(), Message::text(long));
-        })
-        .await;
-        assert_eq!(ended, Ended::Closed);
-    }
-
-    /// What it sent before it was doubted says nothing.
-    #[tokio::test]
-    async fn a_peer_that_is_doubted_is_asked() {
-        let (heard, ended) = check(4_096, async |mut client, pipe| {
-            client.send(Message::text("OPTIONS")).await.unwrap();
-            pipe.doubt();
-            assert_eq!(
-                client.next().await.unwrap().unwrap(),
-                Message::Ping(Bytes::new())
-            );
-            client.flush().await.unwrap();
-            tokio::time::sleep(BOUNDS.pong_max * 2).await;
-            pipe.doubt();
-            tokio::time::sleep(BOUNDS.pong_max / 2).await;
-            // It is open, and answers no more.
-            pipe.push(Bytes::from_static(b"BYE")).unwrap();
-            tokio::time::sleep(BOUNDS.pong_max).await;
-        })
-        .await;
-        assert_eq!(
-            (heard, ended),
-            (vec!["OPTIONS".into(), "heard".into()], Ended::Idle)
-        );
-    }
-
-    #[tokio::test]
-    async fn a_frame_that_cannot_be_read_is_told_of_by_its_code() {
-        let text =
-            |bytes: Vec<u8>| Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true));
-        let reserved = Frame::message("", OpCode::Data(Data::Reserved(3)), true);
-        for (frame, code) in [
-            (
-                text(vec![b'x'; BOUNDS.message_bytes_max + 1]),
-                CloseCode::Size,
-            ),
-            (text(vec![0xff]), CloseCode::Invalid),
-            (Message::Frame(reserved), CloseCode::Protocol),
-        ] {
-            let (_, ended) = check(64, async |client, _| {
-                let (mut writer, mut reader) = client.split();
-                let send = async {
-                    writer.send(Message::text("OPTIONS")).await.unwrap();
-                    writer.send(frame).await.unwrap();
-                };
-                let read = async {
-                    match reader.next().await {
-                        Some(Ok(Message::Close(Some(close)))) => assert_eq!(close.code, code),
-                        other => panic!("{other:?}"),
-                    }
-                };
-                tokio::join!(send, read);
-            })
-            .await;
-            assert_eq!(ended, Ended::Unreadable(Some(code)));
-        }
-    }
-}
+mod tests;

@@ -121,6 +121,7 @@ fn check(expected: &Expected, seen: &Seen, answers: &Answers) {
         // What came with its last bytes is answered no more.
         End::Closed | End::Failed(_) => assert!(said_back.starts_with(&answers.data)),
     }
+    assert_eq!(answers.close.is_some(), expected.end != End::HungUp);
     let mut pings = expected.pings.iter();
     let is_asked_for = answers
         .pongs
@@ -189,11 +190,7 @@ impl Answers {
     /// Who cannot be understood is told why (RFC 6455 §7.1.7).
     fn check(&self, visited: &Visited) {
         if let Some(Ended::Unreadable(Some(code))) = visited.ended {
-            assert!(
-                self.close.is_none_or(|sent| sent == u16::from(code)),
-                "{:?}",
-                self.close
-            );
+            assert_eq!(self.close, Some(u16::from(code)));
         }
     }
 }
