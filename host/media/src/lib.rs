@@ -6,10 +6,12 @@
 pub mod dtls;
 pub mod ice;
 pub mod packet;
+pub mod ports;
 pub mod relay;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod sockets;
 pub mod srtp;
 pub mod stun;
 #[cfg(test)]

@@ -1,0 +1,261 @@
+//! What one packet costs, without sockets: a browser's to a SIP end in the clear, and back, and from one SIP end to another.
+//!
+//! `cargo bench -p hookswitch-media --bench packet`
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    hint::black_box,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hookswitch_media::{
+    dtls::{Association, DtlsConfig, Role, Setup},
+    ice::IceCredentials,
+    packet::Packet,
+    relay::{Forward, Payload, Stream, StreamIds},
+    srtp::{Inbound, KeyPair, Keys, Outbound, Profile},
+    stun::{Builder, Kind, attribute},
+    transport::{
+        Latch, PlainRemote, PlainTransport, Port, Received, Remote, RemoteRtcp, WebTransport,
+    },
+};
+
+/// As many as a call of 27 minutes has in one direction.
+const PACKETS: u32 = 80_000;
+const ROUNDS: u32 = 5;
+/// 20 ms of G.711.
+const PAYLOAD_BYTES: usize = 160;
+
+fn main() {
+    for profile in [Profile::AesCm128HmacSha1_80, Profile::AeadAes128Gcm] {
+        alone(profile);
+    }
+    to_sip();
+    from_sip();
+    between_sip();
+}
+
+/// The best of some rounds: others share the machine.
+fn report(what: &str, mut round: impl FnMut() -> Duration) {
+    let best = (0..ROUNDS).map(|_| round()).min().unwrap_or_default();
+    println!("{what:<44} {:>6} ns", best.as_nanos() / u128::from(PACKETS));
+}
+
+/// An RTP packet with room behind it.
+struct Template([u8; 12 + PAYLOAD_BYTES]);
+
+impl Template {
+    fn new() -> Template {
+        let mut bytes = [0xd5; 12 + PAYLOAD_BYTES];
+        bytes[..12].copy_from_slice(&[0x80, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+        Template(bytes)
+    }
+
+    fn numbered(&mut self, i: u32) -> &[u8] {
+        let [_, _, high, low] = i.to_be_bytes();
+        self.0[2..4].copy_from_slice(&[high, low]);
+        self.0[4..8].copy_from_slice(&(i * 160).to_be_bytes());
+        &self.0
+    }
+}
+
+fn keys(profile: Profile) -> Keys {
+    let bytes = [7; 46];
+    Keys::new(
+        profile,
+        &bytes[..profile.key_bytes() + profile.salt_bytes()],
+    )
+    .unwrap()
+}
+
+/// Sealed ahead, so that only the way in is measured.
+fn sealed(outbound: &mut Outbound) -> Vec<Vec<u8>> {
+    let (mut template, mut buffer) = (Template::new(), [0; 300]);
+    let mut seal = |i| {
+        let bytes = template.numbered(i);
+        buffer[..bytes.len()].copy_from_slice(bytes);
+        let mut packet = Packet::new(&mut buffer, bytes.len());
+        outbound.protect_rtp(&mut packet).unwrap();
+        packet.bytes().to_vec()
+    };
+    (0..PACKETS).map(&mut seal).collect()
+}
+
+fn alone(profile: Profile) {
+    report(&format!("protect, {}", profile.sdes()), || {
+        let (mut outbound, mut template) = (Outbound::new(&keys(profile)), Template::new());
+        let mut buffer = [0; 300];
+        let began = Instant::now();
+        for i in 0..PACKETS {
+            let bytes = template.numbered(i);
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            let mut packet = Packet::new(&mut buffer, bytes.len());
+            outbound.protect_rtp(&mut packet).unwrap();
+            black_box(packet.bytes());
+        }
+        began.elapsed()
+    });
+    let sealed = sealed(&mut Outbound::new(&keys(profile)));
+    report(&format!("unprotect, {}", profile.sdes()), || {
+        let (mut inbound, mut buffer) = (Inbound::new(&keys(profile)), [0; 300]);
+        let began = Instant::now();
+        for bytes in &sealed {
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            let mut packet = Packet::new(&mut buffer, bytes.len());
+            inbound.unprotect_rtp(&mut packet).unwrap();
+            black_box(packet.bytes());
+        }
+        began.elapsed()
+    });
+}
+
+fn stream() -> Stream {
+    let ids = StreamIds {
+        ssrc: 99,
+        sequence: 1,
+        timestamp: 1,
+    };
+    let mut stream = Stream::new(ids);
+    let (from, to, clock_hz) = (8, 8, 8000);
+    stream.set_payloads(&[Payload { from, to, clock_hz }]);
+    stream
+}
+
+const SIP: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(
+    std::net::Ipv4Addr::new(192, 0, 2, 2),
+    4000,
+));
+const BROWSER: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(
+    std::net::Ipv4Addr::new(192, 0, 2, 1),
+    5000,
+));
+
+fn plain(now: Instant) -> PlainTransport {
+    let mut plain = PlainTransport::new(Latch::Symmetric, now);
+    let remote = PlainRemote {
+        rtp: Some(SIP),
+        rtcp: RemoteRtcp::Muxed,
+        srtp: None,
+    };
+    plain.set_remote(remote);
+    plain
+}
+
+fn to_sip() {
+    report("browser to SIP, whole way", || {
+        let now = Instant::now();
+        let (mut web, browser) = connected(now);
+        let (mut plain, mut stream) = (plain(now), stream());
+        let sealed = sealed(&mut Outbound::new(&browser.outbound));
+        let mut buffer = [0; 300];
+        let began = Instant::now();
+        for bytes in &sealed {
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            let mut packet = Packet::new(&mut buffer, bytes.len());
+            assert_eq!(web.receive(now, BROWSER, &mut packet), Received::Rtp);
+            assert_eq!(stream.forward(now, &mut packet), Forward::Send);
+            assert_eq!(plain.send_rtp(&mut packet), Some(SIP));
+            black_box(packet.bytes());
+        }
+        began.elapsed()
+    });
+}
+
+fn from_sip() {
+    report("SIP to browser, whole way", || {
+        let now = Instant::now();
+        let (mut web, _) = connected(now);
+        let (mut plain, mut stream, mut template) = (plain(now), stream(), Template::new());
+        let mut buffer = [0; 300];
+        let began = Instant::now();
+        for i in 0..PACKETS {
+            let bytes = template.numbered(i);
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            let mut packet = Packet::new(&mut buffer, bytes.len());
+            let received = plain.receive(now, Port::Rtp, SIP, &mut packet);
+            assert_eq!(received, Received::Rtp);
+            assert_eq!(stream.forward(now, &mut packet), Forward::Send);
+            assert_eq!(web.send_rtp(&mut packet), Some(BROWSER));
+            black_box(packet.bytes());
+        }
+        began.elapsed()
+    });
+}
+
+fn between_sip() {
+    report("SIP to SIP, whole way", || {
+        let now = Instant::now();
+        let (mut one, mut other) = (plain(now), plain(now));
+        let (mut stream, mut template, mut buffer) = (stream(), Template::new(), [0; 300]);
+        let began = Instant::now();
+        for i in 0..PACKETS {
+            let bytes = template.numbered(i);
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            let mut packet = Packet::new(&mut buffer, bytes.len());
+            let received = one.receive(now, Port::Rtp, SIP, &mut packet);
+            assert_eq!(received, Received::Rtp);
+            assert_eq!(stream.forward(now, &mut packet), Forward::Send);
+            assert_eq!(other.send_rtp(&mut packet), Some(SIP));
+            black_box(packet.bytes());
+        }
+        began.elapsed()
+    });
+}
+
+fn dtls_config() -> Arc<DtlsConfig> {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let config = DtlsConfig::new(certificate.der().to_vec(), key.serialize_der());
+    Arc::new(config.unwrap())
+}
+
+/// A transport whose browser has checked it and done the handshake as client, and the keys of that browser.
+fn connected(now: Instant) -> (WebTransport, KeyPair) {
+    let (ours, theirs) = (dtls_config(), dtls_config());
+    let ice = IceCredentials::from_entropy([1; 32]);
+    let mut web = WebTransport::new(&ours, ice.clone(), now);
+    web.set_remote(
+        now,
+        Remote {
+            ice: IceCredentials::from_entropy([2; 32]),
+            fingerprints: vec![theirs.fingerprint().clone()],
+            setup: Setup::Active,
+        },
+    );
+    let username = format!("{}:browser", ice.ufrag);
+    let check = Builder::new(Kind::Request, [3; 12])
+        .attribute(attribute::USERNAME, username.as_bytes())
+        .attribute(attribute::USE_CANDIDATE, b"")
+        .integrity(&ice.password)
+        .finish();
+    let mut client = Association::new(&theirs, Role::Client, now);
+    let mut out = vec![check];
+    client
+        .handle_timeout(now, &mut |bytes| out.push(bytes.to_vec()))
+        .unwrap();
+    let mut buffer = [0; 2048];
+    loop {
+        for bytes in std::mem::take(&mut out) {
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+            let mut packet = Packet::new(&mut buffer, bytes.len());
+            web.receive(now, BROWSER, &mut packet);
+        }
+        while let Some(transmit) = web.poll_transmit() {
+            if transmit.bytes[0] >= 20 {
+                let send = &mut |bytes: &[u8]| out.push(bytes.to_vec());
+                client.handle(now, &transmit.bytes, send).unwrap();
+            }
+        }
+        let keys = client.verify(std::slice::from_ref(ours.fingerprint()));
+        if let Some(keys) = keys.unwrap() {
+            for bytes in out {
+                buffer[..bytes.len()].copy_from_slice(&bytes);
+                web.receive(now, BROWSER, &mut Packet::new(&mut buffer, bytes.len()));
+            }
+            return (web, keys);
+        }
+    }
+}
