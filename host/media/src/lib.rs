@@ -4,6 +4,8 @@
 //! end to end and not through us.
 
 pub mod dtls;
+#[cfg(test)]
+mod hostile;
 pub mod ice;
 pub mod packet;
 pub mod ports;

@@ -7,6 +7,9 @@ const DROPOUT_MAX: u16 = 3000;
 /// … and so is one that is further behind.
 const MISORDER_MAX: u16 = 100;
 
+/// A timestamp that is so far from where the last one was, is another clock's.
+const CLOCK_JUMP_S: u32 = 5;
+
 /// Of one source.
 #[derive(Clone, Debug)]
 pub(super) struct Reception {
@@ -84,8 +87,10 @@ impl Reception {
         // Packets of one frame, and of one key press, share a timestamp and say nothing of the net.
         if let Some((last, _)) = self.last.filter(|(_, before)| *before != timestamp) {
             let d = transit.wrapping_sub(last).cast_signed().unsigned_abs();
-            let smoothed = self.jitter.saturating_sub((self.jitter + 8) >> 4);
-            self.jitter = smoothed.saturating_add(d);
+            // More is no jitter: the sender's clock was set.
+            if d < clock_hz.saturating_mul(CLOCK_JUMP_S) {
+                self.jitter = self.jitter - ((self.jitter + 8) >> 4) + d;
+            }
         }
         self.last = Some((transit, timestamp));
     }
@@ -170,5 +175,15 @@ mod tests {
         }
         let jitter = reception.jitter().as_millis();
         assert!((9..=10).contains(&jitter), "{jitter}");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_no_jitter() {
+        let now = Instant::now();
+        let mut reception = Reception::new(now, 0);
+        for timestamp in [0, u32::MAX / 2, 7, u32::MAX - 3] {
+            reception.arrived(now, timestamp, 48_000);
+        }
+        assert_eq!(reception.jitter(), Duration::ZERO);
     }
 }
