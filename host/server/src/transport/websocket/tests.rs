@@ -122,6 +122,16 @@ async fn a_peer_that_is_doubted_is_asked() {
 }
 
 #[tokio::test]
+async fn a_client_may_have_to_be_heard_more_often() {
+    let (_, ended) = check(4_096, async |_client, pipe| {
+        pipe.expect_within(BOUNDS.pong_max);
+        tokio::time::sleep(BOUNDS.pong_max * 2).await;
+    })
+    .await;
+    assert_eq!(ended, Ended::Idle);
+}
+
+#[tokio::test]
 async fn a_frame_that_cannot_be_read_is_told_of_by_its_code() {
     let text =
         |bytes: Vec<u8>| Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true));
