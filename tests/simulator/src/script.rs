@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! registered alice bob               join and register, unseen
+//! talking alice bob                  join, register, and the first has called the second, unseen
 //! show Route Via body reason ended asks     what each line of the ladder shows beside method and Request-URI
 //! alice INVITE bob + X-Test: yes     a new call to bob's address of record, with a header field; ` - Name` takes one away
 //! bob 180                            answers the newest request that waits
@@ -100,6 +101,7 @@ fn run(world: &mut World, command: &str) {
     let words: Vec<&str> = command.split_whitespace().collect();
     match words.as_slice() {
         ["registered", names @ ..] => registered(world, names),
+        ["talking", caller, callee] => talking(world, caller, callee),
         ["show", what @ ..] => what.iter().for_each(|what| show(world, what)),
         ["advance", time] => world.advance(duration(time)),
         ["lose", from, to, count] => world.doomed.push((
@@ -164,13 +166,34 @@ fn run(world: &mut World, command: &str) {
 }
 
 fn registered(world: &mut World, names: &[&str]) {
-    world.ladder.mute();
-    for name in names {
-        let agent = agent(world, name);
-        if world.agents[agent].kind == Kind::Browser {
-            world.agents[agent].register(world.now, &[]);
+    unseen(world, |world| {
+        for name in names {
+            let agent = agent(world, name);
+            if world.agents[agent].kind == Kind::Browser {
+                world.agents[agent].register(world.now, &[]);
+            }
         }
-    }
+    });
+}
+
+fn talking(world: &mut World, caller: &str, callee: &str) {
+    registered(world, &[caller, callee]);
+    unseen(world, |world| {
+        for command in [
+            format!("{caller} INVITE {callee}"),
+            format!("{callee} 200"),
+            format!("{caller} ACK"),
+        ] {
+            run(world, &command);
+            world.settle();
+        }
+    });
+}
+
+/// The ladder begins after it.
+fn unseen(world: &mut World, act: impl FnOnce(&mut World)) {
+    world.ladder.mute();
+    act(world);
     world.settle();
     world.ladder.unmute(world.now);
     world.ended.clear();

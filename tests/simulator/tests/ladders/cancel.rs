@@ -228,37 +228,28 @@ fn twice() {
 #[test]
 fn of_a_renewed_offer() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          alice INVITE
          bob 180
          alice CANCEL
          bob BYE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
+            0ms alice → proxy INVITE sip:bob@bob.invalid;transport=ws
             10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy INVITE sip:bob@bob.invalid;transport=ws
-            70ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            80ms bob → proxy 180 INVITE
-            90ms proxy → alice 180 INVITE
-            100ms alice → proxy CANCEL sip:bob@bob.invalid;transport=ws
-            110ms proxy → alice 200 CANCEL
-            110ms proxy → bob CANCEL sip:bob@bob.invalid;transport=ws
-            120ms bob → proxy 487 INVITE
-            120ms bob → proxy 200 CANCEL
-            130ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            130ms proxy → alice 487 INVITE
-            140ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            150ms bob → proxy BYE sip:alice@alice.invalid;transport=ws
-            160ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
-            170ms alice → proxy 200 BYE
-            180ms proxy → bob 200 BYE
+            20ms bob → proxy 180 INVITE
+            30ms proxy → alice 180 INVITE
+            40ms alice → proxy CANCEL sip:bob@bob.invalid;transport=ws
+            50ms proxy → alice 200 CANCEL
+            50ms proxy → bob CANCEL sip:bob@bob.invalid;transport=ws
+            60ms bob → proxy 487 INVITE
+            60ms bob → proxy 200 CANCEL
+            70ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
+            70ms proxy → alice 487 INVITE
+            80ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
+            90ms bob → proxy BYE sip:alice@alice.invalid;transport=ws
+            100ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
+            110ms alice → proxy 200 BYE
+            120ms proxy → bob 200 BYE
         "#]],
     );
 }

@@ -46,21 +46,12 @@ fn a_forged_token() {
 #[test]
 fn a_token_replayed_with_another_call_id() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          policy request pass
          alice BYE + Call-ID: another"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
-            70ms proxy → alice 403 BYE
+            0ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
+            10ms proxy → alice 403 BYE
         "#]],
     );
 }
@@ -68,21 +59,12 @@ fn a_token_replayed_with_another_call_id() {
 #[test]
 fn a_token_replayed_without_a_to_tag() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          policy request pass
          alice MESSAGE + To: <sip:bob@example.com>"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy MESSAGE sip:bob@bob.invalid;transport=ws
-            70ms proxy → alice 403 MESSAGE
+            0ms alice → proxy MESSAGE sip:bob@bob.invalid;transport=ws
+            10ms proxy → alice 403 MESSAGE
         "#]],
     );
 }
@@ -116,22 +98,13 @@ fn targets_are_refused_in_a_dialog() {
 #[test]
 fn a_policy_rejects_in_a_dialog() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          policy request INFO reply 403
          alice INFO"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
-            70ms proxy asks on-request INFO in dialog
-            70ms proxy → alice 403 INFO
+            0ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
+            10ms proxy asks on-request INFO in dialog
+            10ms proxy → alice 403 INFO
         "#]],
     );
 }
@@ -139,28 +112,19 @@ fn a_policy_rejects_in_a_dialog() {
 #[test]
 fn a_fault_in_a_dialog() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          policy request INFO fault
          alice INFO
          bob BYE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
-            70ms proxy asks on-request INFO in dialog
-            70ms proxy → alice 500 INFO
-            80ms bob → proxy BYE sip:alice@alice.invalid;transport=ws
-            90ms proxy asks on-request BYE in dialog
-            90ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
-            100ms alice → proxy 200 BYE
-            110ms proxy → bob 200 BYE
+            0ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
+            10ms proxy asks on-request INFO in dialog
+            10ms proxy → alice 500 INFO
+            20ms bob → proxy BYE sip:alice@alice.invalid;transport=ws
+            30ms proxy asks on-request BYE in dialog
+            30ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
+            40ms alice → proxy 200 BYE
+            50ms proxy → bob 200 BYE
         "#]],
     );
 }
@@ -169,32 +133,23 @@ fn a_fault_in_a_dialog() {
 #[test]
 fn requests_of_a_dialog_stay_in_order() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          policy request INFO hold
          alice INFO & alice MESSAGE
          release
          bob 200 INFO
          bob 200 MESSAGE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy MESSAGE sip:bob@bob.invalid;transport=ws
-            70ms proxy asks on-request INFO in dialog
-            70ms proxy → bob INFO sip:bob@bob.invalid;transport=ws
-            70ms proxy asks on-request MESSAGE in dialog
-            70ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
-            80ms bob → proxy 200 INFO
-            90ms proxy → alice 200 INFO
-            100ms bob → proxy 200 MESSAGE
-            110ms proxy → alice 200 MESSAGE
+            0ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
+            0ms alice → proxy MESSAGE sip:bob@bob.invalid;transport=ws
+            10ms proxy asks on-request INFO in dialog
+            10ms proxy → bob INFO sip:bob@bob.invalid;transport=ws
+            10ms proxy asks on-request MESSAGE in dialog
+            10ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
+            20ms bob → proxy 200 INFO
+            30ms proxy → alice 200 INFO
+            40ms bob → proxy 200 MESSAGE
+            50ms proxy → alice 200 MESSAGE
         "#]],
     );
 }
@@ -202,30 +157,21 @@ fn requests_of_a_dialog_stay_in_order() {
 #[test]
 fn another_dialog_does_not_wait() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          policy request INFO hold
          alice INFO
          pbx MESSAGE bob
          bob 200
          release"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
-            70ms proxy asks on-request INFO in dialog
-            70ms pbx → proxy MESSAGE sip:bob@example.com
-            80ms proxy asks on-request MESSAGE
-            80ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
-            90ms bob → proxy 200 MESSAGE
-            100ms proxy → pbx 200 MESSAGE
-            110ms proxy → bob INFO sip:bob@bob.invalid;transport=ws
+            0ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
+            10ms proxy asks on-request INFO in dialog
+            10ms pbx → proxy MESSAGE sip:bob@example.com
+            20ms proxy asks on-request MESSAGE
+            20ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
+            30ms bob → proxy 200 MESSAGE
+            40ms proxy → pbx 200 MESSAGE
+            50ms proxy → bob INFO sip:bob@bob.invalid;transport=ws
         "#]],
     );
 }
@@ -233,29 +179,20 @@ fn another_dialog_does_not_wait() {
 #[test]
 fn a_cancel_does_not_wait_in_that_order() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          policy request INFO hold
          alice INFO
          alice INVITE & alice CANCEL
          release"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
-            70ms proxy asks on-request INFO in dialog
-            70ms alice → proxy INVITE sip:bob@bob.invalid;transport=ws
-            70ms alice → proxy CANCEL sip:bob@bob.invalid;transport=ws
-            80ms proxy → alice 200 CANCEL
-            80ms proxy → alice 487 INVITE
-            90ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            100ms proxy → bob INFO sip:bob@bob.invalid;transport=ws
+            0ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
+            10ms proxy asks on-request INFO in dialog
+            10ms alice → proxy INVITE sip:bob@bob.invalid;transport=ws
+            10ms alice → proxy CANCEL sip:bob@bob.invalid;transport=ws
+            20ms proxy → alice 200 CANCEL
+            20ms proxy → alice 487 INVITE
+            30ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
+            40ms proxy → bob INFO sip:bob@bob.invalid;transport=ws
         "#]],
     );
 }

@@ -45,10 +45,7 @@ fn a_bye_has_room_when_nothing_else_has() {
             config.limits.transactions_max = 1;
             config.limits.in_dialog_reserve_max = 1;
         },
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          advance 40s
          store hold
          alice MESSAGE bob
@@ -59,26 +56,20 @@ fn a_bye_has_room_when_nothing_else_has() {
          release
          bob 200 MESSAGE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            40060ms alice → proxy MESSAGE sip:bob@example.com
-            40070ms alice → proxy MESSAGE sip:bob@example.com
-            40080ms proxy → alice 503 MESSAGE
-            40090ms alice → proxy MESSAGE sip:bob@example.com
-            40100ms proxy → alice 503 MESSAGE
-            40110ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
-            40120ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
-            40130ms proxy → alice 503 INFO
-            40140ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
-            40140ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
-            40150ms bob → proxy 200 BYE
-            40160ms proxy → alice 200 BYE
-            40170ms bob → proxy 200 MESSAGE
-            40180ms proxy → alice 200 MESSAGE
+            40000ms alice → proxy MESSAGE sip:bob@example.com
+            40010ms alice → proxy MESSAGE sip:bob@example.com
+            40020ms proxy → alice 503 MESSAGE
+            40030ms alice → proxy MESSAGE sip:bob@example.com
+            40040ms proxy → alice 503 MESSAGE
+            40050ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
+            40060ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
+            40070ms proxy → alice 503 INFO
+            40080ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
+            40080ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
+            40090ms bob → proxy 200 BYE
+            40100ms proxy → alice 200 BYE
+            40110ms bob → proxy 200 MESSAGE
+            40120ms proxy → alice 200 MESSAGE
         "#]],
     );
 }

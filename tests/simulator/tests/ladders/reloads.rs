@@ -36,32 +36,23 @@ fn a_page_is_loaded_again_and_the_other_side_hangs_up() {
 #[test]
 fn a_page_is_loaded_again_and_has_no_instance_of_before() {
     check(
-        "registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        "talking alice bob
          reload bob afresh
          bob REGISTER
          reload bob afresh
          bob REGISTER
          alice BYE",
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms bob is loaded again
-            60ms bob → proxy REGISTER sip:example.com
-            70ms proxy → bob 200 REGISTER
-            80ms bob is loaded again
-            80ms bob → proxy REGISTER sip:example.com
-            90ms proxy → bob 200 REGISTER
-            100ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
-            110ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
-            120ms bob → proxy 481 BYE
-            130ms proxy → alice 481 BYE
+            0ms bob is loaded again
+            0ms bob → proxy REGISTER sip:example.com
+            10ms proxy → bob 200 REGISTER
+            20ms bob is loaded again
+            20ms bob → proxy REGISTER sip:example.com
+            30ms proxy → bob 200 REGISTER
+            40ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
+            50ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
+            60ms bob → proxy 481 BYE
+            70ms proxy → alice 481 BYE
         "#]],
     );
 }
@@ -111,29 +102,20 @@ fn another_device_of_the_same_user_is_not_taken_for_the_one_that_is_away() {
 #[test]
 fn who_stood_in_for_a_browser_makes_way_for_it() {
     check(
-        "registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        "talking alice bob
          close bob
          bob2 REGISTER
          reconnect bob
          alice BYE",
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms bob is gone
-            60ms bob2 → proxy REGISTER sip:example.com
-            70ms proxy → bob2 200 REGISTER
-            100ms bob is back and registered
-            100ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
-            110ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
-            120ms bob → proxy 200 BYE
-            130ms proxy → alice 200 BYE
+            0ms bob is gone
+            0ms bob2 → proxy REGISTER sip:example.com
+            10ms proxy → bob2 200 REGISTER
+            40ms bob is back and registered
+            40ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
+            50ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
+            60ms bob → proxy 200 BYE
+            70ms proxy → alice 200 BYE
         "#]],
     );
 }
@@ -141,33 +123,24 @@ fn who_stood_in_for_a_browser_makes_way_for_it() {
 #[test]
 fn somebody_elses_instance_leads_to_no_dialog_of_his() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          close bob
          carol REGISTER + Contact: <sip:bob@bob.invalid;transport=ws>;reg-id=1;+sip.instance="<urn:uuid:bob>"
          alice INFO
          reconnect bob
          alice BYE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms bob is gone
-            60ms carol → proxy REGISTER sip:example.com
-            70ms proxy → carol 200 REGISTER
-            80ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
-            90ms proxy → nobody INFO sip:bob@bob.invalid;transport=ws
-            90ms proxy → alice 430 INFO
-            120ms bob is back and registered
-            120ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
-            130ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
-            140ms bob → proxy 200 BYE
-            150ms proxy → alice 200 BYE
+            0ms bob is gone
+            0ms carol → proxy REGISTER sip:example.com
+            10ms proxy → carol 200 REGISTER
+            20ms alice → proxy INFO sip:bob@bob.invalid;transport=ws
+            30ms proxy → nobody INFO sip:bob@bob.invalid;transport=ws
+            30ms proxy → alice 430 INFO
+            60ms bob is back and registered
+            60ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
+            70ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
+            80ms bob → proxy 200 BYE
+            90ms proxy → alice 200 BYE
         "#]],
     );
 }

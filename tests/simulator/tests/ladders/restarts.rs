@@ -6,26 +6,17 @@ use hookswitch_simulator::check;
 #[test]
 fn the_callee_reconnects() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          close bob
          reconnect bob
          alice BYE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms bob is gone
-            80ms bob is back and registered
-            80ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
-            90ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
-            100ms bob → proxy 200 BYE
-            110ms proxy → alice 200 BYE
+            0ms bob is gone
+            20ms bob is back and registered
+            20ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
+            30ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
+            40ms bob → proxy 200 BYE
+            50ms proxy → alice 200 BYE
         "#]],
     );
 }
@@ -33,26 +24,17 @@ fn the_callee_reconnects() {
 #[test]
 fn the_caller_reconnects() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          close alice
          reconnect alice
          bob BYE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms alice is gone
-            80ms alice is back and registered
-            80ms bob → proxy BYE sip:alice@alice.invalid;transport=ws
-            90ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
-            100ms alice → proxy 200 BYE
-            110ms proxy → bob 200 BYE
+            0ms alice is gone
+            20ms alice is back and registered
+            20ms bob → proxy BYE sip:alice@alice.invalid;transport=ws
+            30ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
+            40ms alice → proxy 200 BYE
+            50ms proxy → bob 200 BYE
         "#]],
     );
 }
@@ -60,23 +42,14 @@ fn the_caller_reconnects() {
 #[test]
 fn the_callee_is_away() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          close bob
          alice BYE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms bob is gone
-            60ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
-            70ms proxy → nobody BYE sip:bob@bob.invalid;transport=ws
-            70ms proxy → alice 430 BYE
+            0ms bob is gone
+            0ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
+            10ms proxy → nobody BYE sip:bob@bob.invalid;transport=ws
+            10ms proxy → alice 430 BYE
         "#]],
     );
 }
@@ -108,28 +81,19 @@ fn a_browser_that_never_registered_is_called_back() {
 #[test]
 fn the_proxy_restarts_and_the_caller_hangs_up() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          restart
          reconnect alice
          reconnect bob
          alice BYE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms the proxy restarts
-            80ms alice is back and registered
-            100ms bob is back and registered
-            100ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
-            110ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
-            120ms bob → proxy 200 BYE
-            130ms proxy → alice 200 BYE
+            0ms the proxy restarts
+            20ms alice is back and registered
+            40ms bob is back and registered
+            40ms alice → proxy BYE sip:bob@bob.invalid;transport=ws
+            50ms proxy → bob BYE sip:bob@bob.invalid;transport=ws
+            60ms bob → proxy 200 BYE
+            70ms proxy → alice 200 BYE
         "#]],
     );
 }
@@ -137,28 +101,19 @@ fn the_proxy_restarts_and_the_caller_hangs_up() {
 #[test]
 fn the_proxy_restarts_and_the_callee_hangs_up() {
     check(
-        r#"registered alice bob
-         alice INVITE bob
-         bob 200
-         alice ACK
+        r#"talking alice bob
          restart
          reconnect alice
          reconnect bob
          bob BYE"#,
         expect![[r#"
-            0ms alice → proxy INVITE sip:bob@example.com
-            10ms proxy → bob INVITE sip:bob@bob.invalid;transport=ws
-            20ms bob → proxy 200 INVITE
-            30ms proxy → alice 200 INVITE
-            40ms alice → proxy ACK sip:bob@bob.invalid;transport=ws
-            50ms proxy → bob ACK sip:bob@bob.invalid;transport=ws
-            60ms the proxy restarts
-            80ms alice is back and registered
-            100ms bob is back and registered
-            100ms bob → proxy BYE sip:alice@alice.invalid;transport=ws
-            110ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
-            120ms alice → proxy 200 BYE
-            130ms proxy → bob 200 BYE
+            0ms the proxy restarts
+            20ms alice is back and registered
+            40ms bob is back and registered
+            40ms bob → proxy BYE sip:alice@alice.invalid;transport=ws
+            50ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
+            60ms alice → proxy 200 BYE
+            70ms proxy → bob 200 BYE
         "#]],
     );
 }
