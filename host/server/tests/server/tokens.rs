@@ -207,7 +207,11 @@ async fn a_token_in_the_upgrade_lets_a_browser_in_until_it_is_over() {
 pub(crate) async fn load(scene: &Scene, signer: &Signer, user: &str) -> Browser {
     let token = signer.token(user, 60);
     let path = format!("/?session=4f1c&access_token={token}");
-    Browser::knock(scene, user, &path, &[]).await.unwrap()
+    let mut browser = Browser::knock(scene, user, &path, &[]).await.unwrap();
+    // The server has taken it in when it answers, and not yet when the upgrade is answered.
+    browser.send(&Sip("\r\n\r\n".to_owned())).await;
+    assert_eq!(browser.receive().await.0, "\r\n");
+    browser
 }
 
 /// She calls the PBX: its answer.
