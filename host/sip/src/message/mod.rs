@@ -60,6 +60,13 @@ struct Span {
     end: u32,
 }
 
+impl Span {
+    fn shift(&mut self, from: u32, to: u32) {
+        self.start = self.start - from + to;
+        self.end = self.end - from + to;
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum StartLine {
     /// `line` with its CRLF.
@@ -89,6 +96,36 @@ impl StartLine {
             Self::Request { line, .. } | Self::Response { line, .. } => line,
         }
     }
+
+    /// Its bytes are in the wire from here on; where they end there.
+    fn move_to(&mut self, at: u32) -> u32 {
+        let from = self.line().start;
+        match self {
+            Self::Request {
+                source,
+                line,
+                method,
+                uri,
+            } => {
+                *source = Source::Wire;
+                for span in [line, method, uri] {
+                    span.shift(from, at);
+                }
+            }
+            Self::Response {
+                source,
+                line,
+                reason,
+                status: _,
+            } => {
+                *source = Source::Wire;
+                for span in [line, reason] {
+                    span.shift(from, at);
+                }
+            }
+        }
+        self.line().end
+    }
 }
 
 /// One header field: name, colon, value, CRLF, with the lines folded into it.
@@ -102,6 +139,17 @@ struct Line {
     name_len: u8,
     name: Option<HeaderName>,
     source: Source,
+}
+
+impl Line {
+    /// Its bytes are in the wire from here on; where they end there.
+    fn move_to(&mut self, at: u32) -> u32 {
+        self.end = self.end - self.start + at;
+        self.value = self.value - self.start + at;
+        self.start = at;
+        self.source = Source::Wire;
+        self.end
+    }
 }
 
 /// Header fields for which a copy has room, beyond those that it has: a copy is made to be edited.
@@ -165,13 +213,42 @@ impl Message {
         match self.state {
             State::Untouched => self.wire.clone(),
             State::Edited => {
-                let mut out = BytesMut::with_capacity(
-                    self.wire.len() + self.edits.len() + self.body.len() + 32,
-                );
+                let mut out = BytesMut::with_capacity(self.written_bytes());
                 self.write(&mut out);
                 out.freeze()
             }
         }
+    }
+
+    /// The same; what was sent is then also what is kept, in one buffer, unless it lacked its Content-Length.
+    pub(crate) fn settle(&mut self) -> Bytes {
+        let bytes = self.to_bytes();
+        if self.state == State::Untouched || !self.contains(HeaderName::ContentLength) {
+            return bytes;
+        }
+        let mut end = self.start.move_to(0);
+        for line in &mut self.lines {
+            end = line.move_to(end);
+        }
+        self.lines.shrink_to_fit();
+        self.edits = Vec::new();
+        self.body = bytes.slice(bytes.len() - self.body.len()..);
+        self.wire = bytes.clone();
+        self.state = State::Untouched;
+        bytes
+    }
+
+    /// Gives back the room for edits: there will be no more.
+    pub(crate) fn shrink(&mut self) {
+        self.lines.shrink_to_fit();
+        self.edits.shrink_to_fit();
+    }
+
+    /// How much [`write`](Self::write) writes, but for a Content-Length that is not there yet.
+    fn written_bytes(&self) -> usize {
+        let start = self.start.line();
+        let lines = self.lines.iter().map(|line| line.end - line.start);
+        (start.end - start.start + lines.sum::<u32>()) as usize + 2 + self.body.len()
     }
 
     /// Ranges that lie side by side in one buffer are copied in one go.

@@ -253,3 +253,53 @@ fn a_to_tag_is_never_added_twice() {
         Some("there")
     );
 }
+
+#[test]
+fn what_was_settled_reads_and_is_edited_as_before() {
+    let response = "SIP/2.0 200 Fine with me\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1\r\nTo: <sip:b@h>;tag=2\r\nf: <sip:a@h>;tag=1\r\n\
+        Call-ID: c\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+    for received in [INVITE, response] {
+        let mut message = parse(received);
+        let via = "SIP/2.0/UDP me;branch=z9hG4bK0";
+        message.prepend(HeaderName::Via, via).unwrap();
+        message.append(HeaderName::Route, "<sip:r>").unwrap();
+        let sent = message.to_bytes();
+        let mut settled = message.clone();
+        assert_eq!(settled.settle(), sent);
+        assert_eq!((&settled.wire, settled.to_bytes()), (&sent, sent.clone()));
+        let fields = |message: &Message| -> Vec<(Vec<u8>, Vec<u8>)> {
+            let fields = message.headers();
+            let pairs = fields.map(|field| (field.name.to_vec(), field.value.to_vec()));
+            pairs.collect()
+        };
+        assert_eq!(fields(&settled), fields(&message));
+        assert_eq!(
+            (
+                settled.method(),
+                settled.request_uri(),
+                settled.status(),
+                settled.body()
+            ),
+            (
+                message.method(),
+                message.request_uri(),
+                message.status(),
+                message.body()
+            )
+        );
+        for edited in [&mut settled, &mut message] {
+            edited.set(HeaderName::MaxForwards, "3").unwrap();
+            edited.set_body(Bytes::from_static(b"other"), None).unwrap();
+        }
+        assert_eq!(text(&settled), text(&message));
+    }
+}
+
+#[test]
+fn what_lacks_its_content_length_is_sent_with_it_and_stays_as_it_is() {
+    let mut message = parse(&INVITE.replace("Content-Length: 4\r\n", ""));
+    let sent = message.to_bytes();
+    assert_eq!(message.settle(), sent);
+    assert!(!message.contains(HeaderName::ContentLength));
+    assert_eq!(message.to_bytes(), sent);
+}

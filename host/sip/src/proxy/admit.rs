@@ -91,7 +91,7 @@ impl Proxy {
             self.by_client.insert(tx.flow.id, id);
         }
         self.by_key.insert(key, id);
-        self.servers.insert(id, tx);
+        self.servers.insert(id, Box::new(tx));
         self.unanswered += 1;
         if kind == Kind::Invite {
             self.start(self.config.timers.trying, Timeout::Trying(id));

@@ -186,7 +186,7 @@ impl Proxy {
         let gone = || Failure::own(430, Cause::Unreachable, "its listener is gone");
         let via = via.ok_or_else(gone)?;
         request.prepend(HeaderName::Via, via).map_err(too_large)?;
-        next.bytes = request.to_bytes();
+        next.bytes = request.settle();
         next.request = Arc::new(request);
         // From here on the old one has only to absorb retransmissions of its challenge.
         if let Some(branch) = self.branches.get_mut(&id) {
@@ -197,7 +197,7 @@ impl Proxy {
         if let Some(tx) = self.servers.get_mut(&tx) {
             tx.branches.push(id);
         }
-        self.branches.insert(id, next);
+        self.branches.insert(id, Box::new(next));
         if place.transport == Transport::Udp
             && let Err(failure) = self.fit(id)
         {

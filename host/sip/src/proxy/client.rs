@@ -141,13 +141,17 @@ impl Proxy {
         };
         self.trunk_undelivered(id);
         // Neither a response, nor an ACK or CANCEL of the branch, nor a request that was sent before and may have arrived.
-        let never_left = |branch: &&Branch| {
+        let never_left = |branch: &Branch| {
             branch.candidate.place.to == to
                 && sent.method() == branch.request.method()
                 && branch.is_calling()
                 && branch.retransmissions <= 1
         };
-        if self.branches.get(&id).filter(never_left).is_some() {
+        if self
+            .branches
+            .get(&id)
+            .is_some_and(|branch| never_left(branch))
+        {
             self.fail(id);
         }
     }

@@ -95,34 +95,32 @@ impl Proxy {
         let index = u8::try_from(tx.plan.branches_made).unwrap_or(u8::MAX);
         tx.plan.branches_made += 1;
         tx.branches.push(branch);
-        self.branches.insert(
-            branch,
-            Branch {
-                tx: id,
-                via,
-                index,
-                candidate,
-                machine: ClientMachine::Idle,
-                request,
-                bytes: Bytes::new(),
-                phase: BranchPhase::Preparing,
-                heard: Heard::Nothing,
-                rewritten: Rewritten::No,
-                aliases: Vec::new(),
-                fallback: Fallback::None,
-                said: Said::default(),
-                ahead: 0,
-                ask: None,
-                in_hand: None,
-                queue: VecDeque::new(),
-                gate: None,
-                cancel: Cancel::No,
-                answers: Vec::new(),
-                ack: Bytes::new(),
-                retransmissions: 0,
-                rings_until: now,
-            },
-        );
+        let new = Branch {
+            tx: id,
+            via,
+            index,
+            candidate,
+            machine: ClientMachine::Idle,
+            request,
+            bytes: Bytes::new(),
+            phase: BranchPhase::Preparing,
+            heard: Heard::Nothing,
+            rewritten: Rewritten::No,
+            aliases: Vec::new(),
+            fallback: Fallback::None,
+            said: Said::default(),
+            ahead: 0,
+            ask: None,
+            in_hand: None,
+            queue: VecDeque::new(),
+            gate: None,
+            cancel: Cancel::No,
+            answers: Vec::new(),
+            ack: Bytes::new(),
+            retransmissions: 0,
+            rings_until: now,
+        };
+        self.branches.insert(branch, Box::new(new));
         Some(branch)
     }
 

@@ -106,10 +106,10 @@ pub struct Proxy {
     unanswered: usize,
     outputs: VecDeque<Output>,
     timers: Timers<Timeout>,
-    servers: IdMap<TxId, ServerTx>,
+    servers: IdMap<TxId, Box<ServerTx>>,
     /// Finds the transaction of a retransmission, an ACK or a CANCEL.
     by_key: IdMap<TxKey, TxId>,
-    branches: IdMap<BranchId, Branch>,
+    branches: IdMap<BranchId, Box<Branch>>,
     /// Branches of which nothing is left but to absorb retransmitted responses until Timer K.
     absorbing: IdSet<BranchId>,
     /// Branches that wait for an answer, by where they went, for when that place is gone.

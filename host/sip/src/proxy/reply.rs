@@ -160,6 +160,9 @@ impl Proxy {
         // Nothing more goes out; what is left absorbs retransmissions for up to half a minute.
         tx.outgoing = None;
         tx.plan = Plan::default();
+        if let Some(request) = Arc::get_mut(&mut tx.request) {
+            request.shrink();
+        }
         let mut ended = ended_of(&tx.request, &tx.flow, status, cause, detail);
         ended.in_dialog = tx.dialog.is_some();
         ended.upstream = upstream;

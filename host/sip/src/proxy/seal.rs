@@ -89,8 +89,8 @@ impl Proxy {
         let gone = || Failure::own(430, Cause::Unreachable, "its listener is gone");
         let via = via.ok_or_else(gone)?;
         request.prepend(HeaderName::Via, via).map_err(too_large)?;
+        branch.bytes = request.settle();
         branch.request = Arc::new(request);
-        branch.bytes = branch.request.to_bytes();
         self.fit(id)?;
         self.choose_lane(id);
         Ok(())
