@@ -3,7 +3,11 @@
 //! Knows nothing of SIP: a branch of a call is a name, a session description is bytes. `direct` is the mode in which media goes from
 //! end to end and not through us.
 
+mod call;
+mod chance;
+pub mod config;
 pub mod dtls;
+pub mod engine;
 #[cfg(test)]
 mod hostile;
 pub mod ice;

@@ -1,0 +1,204 @@
+//! Whether a call is alive: who was to be heard, and was not. And what is told of it at its end.
+
+use std::time::{Duration, Instant};
+
+use super::{Call, End, leg::Way};
+use crate::{
+    config::Limits,
+    relay::StreamStats,
+    sdp::Section,
+    transport::{Event, PlainTransport},
+};
+
+/// How often a call is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Of one call.
+#[derive(Debug)]
+pub(super) struct Life {
+    began: Instant,
+    /// The last exchange of descriptions that was answered.
+    agreed: Option<Instant>,
+    look: Instant,
+    /// The browser of this leg went away.
+    lost: Option<(u16, Instant)>,
+    failed: Option<String>,
+}
+
+/// One end of a call that is over.
+#[derive(Clone, Debug)]
+pub struct LegReport {
+    /// Whether it is WebRTC.
+    pub web: bool,
+    /// How that does which it sends, by section.
+    pub sent: Vec<StreamStats>,
+    /// Packets that came and were not believed: not authentic, replayed, malformed, or from a stranger.
+    pub refused: u64,
+    /// Why nothing was heard from it, if that is so.
+    pub diagnosis: Option<String>,
+}
+
+impl Life {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            agreed: None,
+            look: now + LOOK,
+            lost: None,
+            failed: None,
+        }
+    }
+
+    pub(super) fn agreed(&mut self, now: Instant) {
+        self.agreed = Some(now);
+    }
+
+    pub(super) fn heard_of(&mut self, now: Instant, leg: u16, event: Event) {
+        match event {
+            Event::Connected(_) => self.lost = self.lost.filter(|(of, _)| *of != leg),
+            Event::Keys => {}
+            Event::ConsentLost => self.lost = Some((leg, now)),
+            Event::Failed(failure) => self.failed = Some(failure.to_string()),
+        }
+    }
+}
+
+impl Call {
+    /// When something is due.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        if self.life.failed.is_some() {
+            return self.life.began;
+        }
+        let ends = std::iter::once(&self.caller).chain(
+            self.branches
+                .iter()
+                .filter_map(|branch| branch.end.as_ref()),
+        );
+        let due = ends.filter_map(|end| match &end.leg.way {
+            Way::Web(web) => web.transport.poll_timeout(),
+            Way::Plain(_) => None,
+        });
+        due.chain([self.life.look]).min().unwrap_or(self.life.look)
+    }
+
+    /// The legs that had something due, and have something to say maybe.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<u16> {
+        let callees = self
+            .branches
+            .iter_mut()
+            .filter_map(|branch| branch.end.as_mut());
+        let ends = std::iter::once(&mut self.caller).chain(callees);
+        let mut legs = Vec::new();
+        for (end, leg) in ends.zip(0..) {
+            if let Way::Web(web) = &mut end.leg.way
+                && web.transport.poll_timeout().is_some_and(|due| due <= now)
+            {
+                web.transport.handle_timeout(now);
+                legs.push(leg);
+            }
+        }
+        legs
+    }
+
+    /// Why the call is dead, if it is.
+    pub(crate) fn dead(&mut self, now: Instant, limits: &Limits) -> Option<String> {
+        if let Some(failed) = self.life.failed.take() {
+            return Some(failed);
+        }
+        if now < self.life.look {
+            return None;
+        }
+        self.life.look = now + LOOK;
+        let Some(agreed) = self.life.agreed else {
+            let forgotten = now.duration_since(self.life.began) >= limits.ringing();
+            return forgotten.then(|| "nobody answered".to_owned());
+        };
+        if let Some((_, since)) = self.life.lost
+            && now.duration_since(since) >= limits.silence()
+        {
+            return Some("the browser went away".to_owned());
+        }
+        let (caller, callee) = (&self.caller, self.branches.get(self.joined?)?.end.as_ref()?);
+        let silent = |end: &End, hearer: &End| {
+            end.is_to_be_heard(hearer)
+                && now.duration_since(end.leg.heard.map_or(agreed, |heard| heard.max(agreed)))
+                    >= limits.silence()
+        };
+        let pairs = [(caller, callee), (callee, caller)];
+        let (end, _) = { pairs }
+            .into_iter()
+            .find(|(end, hearer)| silent(end, hearer))?;
+        Some(end.diagnosis(now).unwrap_or_else(|| {
+            let who = if end.party.is_web() {
+                "browser"
+            } else {
+                "SIP end"
+            };
+            format!(
+                "nothing was heard from the {who} for {} s",
+                limits.silence().as_secs()
+            )
+        }))
+    }
+
+    /// Of the caller, and of who was joined with him.
+    pub(crate) fn reports(&self, now: Instant) -> Vec<LegReport> {
+        let joined = self
+            .joined
+            .and_then(|index| self.branches.get(index)?.end.as_ref());
+        let Some(callee) = joined else {
+            return vec![self.caller.report(now, Vec::new())];
+        };
+        vec![
+            self.caller.report(now, callee.leg.stats()),
+            callee.report(now, self.caller.leg.stats()),
+        ]
+    }
+
+    /// Its first offer.
+    pub(crate) fn began(&self) -> Instant {
+        self.life.began
+    }
+}
+
+impl End {
+    /// Whether it has agreed to send something that the other one has agreed to hear.
+    fn is_to_be_heard(&self, by: &End) -> bool {
+        let (Some(said), Some(hears)) = (&self.party.said, &by.party.said) else {
+            return false;
+        };
+        let flows = |(from, to): (&Section, &Section)| {
+            !from.is_refused()
+                && !to.is_refused()
+                && from.direction.has_send()
+                && to.direction.has_recv()
+        };
+        said.sections.iter().zip(&hears.sections).any(flows)
+    }
+
+    fn diagnosis(&self, now: Instant) -> Option<String> {
+        match &self.leg.way {
+            Way::Web(web) => web.transport.diagnosis(now),
+            Way::Plain(plain) => plain
+                .transports()
+                .find_map(|transport| transport.diagnosis(now)),
+        }
+    }
+
+    fn report(&self, now: Instant, sent: Vec<StreamStats>) -> LegReport {
+        LegReport {
+            web: self.party.is_web(),
+            sent,
+            refused: match &self.leg.way {
+                Way::Web(web) => web.transport.refused(),
+                Way::Plain(plain) => {
+                    let refused = plain.transports().map(PlainTransport::refused);
+                    refused
+                        .map(|refused| refused.packets + refused.strangers)
+                        .sum()
+                }
+            },
+            diagnosis: self.diagnosis(now),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The engine as a whole, on a virtual clock.
+
+mod calls;
+mod sessions;
+mod world;
