@@ -7,6 +7,7 @@ use crate::{
     Leg, Role,
     engine::Input,
     sdp::Protocol,
+    sockets::SocketId,
 };
 
 pub(super) const PHONE: &str = "192.0.2.30:24116";
@@ -333,6 +334,27 @@ fn sdes_both_ways() {
     let (_, heard) = world.browser_sends(8, b"secret").unwrap();
     assert_ne!(&heard.payload[..6], b"secret");
     assert_eq!(heard.payload.len(), 6 + 10);
+}
+
+#[test]
+fn rtcp_speaks_of_the_sources_that_the_other_end_knows() {
+    let mut world = World::web_calls();
+    let port = connected(&mut world);
+    let ours = world.last_ssrc.expect("the browser heard a source");
+    // A sender report of the phone's source, from the port next to that of RTP (RFC 3550 §6.4.1).
+    let mut report = vec![0x80, 200, 0, 6];
+    report.extend(24_116_u32.to_be_bytes());
+    report.extend([0; 20]);
+    let phone = "192.0.2.30:24117".parse().unwrap();
+    let socket = SocketId(u32::from(port) + 1);
+    let (_, _, bytes) = world.arrive(socket, phone, &report).expect("it is relayed");
+    let heard = world
+        .browser
+        .receive(world.now, &bytes)
+        .expect("it can be decrypted");
+    assert_eq!((heard[1], &heard[4..8]), (200, &ours.to_be_bytes()[..]));
+    let stranger = "192.0.2.66:24117".parse().unwrap();
+    assert!(world.arrive(socket, stranger, &report).is_none());
 }
 
 #[test]

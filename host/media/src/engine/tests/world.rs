@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) callee: Leg,
     asks: u64,
     sequence: u16,
+    /// Of what the browser heard last.
+    pub(super) last_ssrc: Option<u32>,
 }
 
 /// A packet of RTP as a test thinks of it.
@@ -149,6 +151,7 @@ impl World {
             callee,
             asks: 0,
             sequence: 65_000,
+            last_ssrc: None,
         }
     }
 
@@ -324,6 +327,7 @@ impl World {
             .browser
             .receive(self.now, &bytes)
             .expect("it can be decrypted");
+        self.last_ssrc = Some(u32::from_be_bytes(heard[8..12].try_into().unwrap()));
         Some(Rtp::read(&heard))
     }
 }
