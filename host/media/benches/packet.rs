@@ -35,6 +35,7 @@ fn main() {
     to_sip();
     from_sip();
     between_sip();
+    set_up();
 }
 
 /// The best of some rounds: others share the machine.
@@ -204,6 +205,30 @@ fn between_sip() {
     });
 }
 
+/// Both ends of the handshake on one thread, and what the connected transports hold.
+fn set_up() {
+    const TRANSPORTS: u32 = 500;
+    let now = Instant::now();
+    let configs = (dtls_config(), dtls_config());
+    let (before, began) = (resident_bytes(), Instant::now());
+    let transports: Vec<_> = (0..TRANSPORTS).map(|_| connect(now, &configs).0).collect();
+    let each = began.elapsed() / TRANSPORTS;
+    let held = resident_bytes().saturating_sub(before) / transports.len();
+    println!(
+        "{:<44} {:>6} us",
+        "ICE and DTLS, both ends",
+        each.as_micros()
+    );
+    println!("{:<44} {held:>6} bytes", "a connected transport");
+}
+
+/// Of this process. Pages have 4 KiB where this runs.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
 fn dtls_config() -> Arc<DtlsConfig> {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::default();
@@ -214,9 +239,15 @@ fn dtls_config() -> Arc<DtlsConfig> {
 
 /// A transport whose browser has checked it and done the handshake as client, and the keys of that browser.
 fn connected(now: Instant) -> (WebTransport, KeyPair) {
-    let (ours, theirs) = (dtls_config(), dtls_config());
+    connect(now, &(dtls_config(), dtls_config()))
+}
+
+fn connect(
+    now: Instant,
+    (ours, theirs): &(Arc<DtlsConfig>, Arc<DtlsConfig>),
+) -> (WebTransport, KeyPair) {
     let ice = IceCredentials::from_entropy([1; 32]);
-    let mut web = WebTransport::new(&ours, ice.clone(), now);
+    let mut web = WebTransport::new(ours, ice.clone(), now);
     web.set_remote(
         now,
         Remote {
@@ -231,7 +262,7 @@ fn connected(now: Instant) -> (WebTransport, KeyPair) {
         .attribute(attribute::USE_CANDIDATE, b"")
         .integrity(&ice.password)
         .finish();
-    let mut client = Association::new(&theirs, Role::Client, now);
+    let mut client = Association::new(theirs, Role::Client, now);
     let mut out = vec![check];
     client
         .handle_timeout(now, &mut |bytes| out.push(bytes.to_vec()))

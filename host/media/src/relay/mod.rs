@@ -3,11 +3,13 @@
 //!
 //! Never touches a payload, and never allocates for a packet.
 
+mod quality;
 mod reception;
 
 use std::time::{Duration, Instant};
 
 use crate::{packet::Packet, rtp};
+pub use quality::mean_opinion_score;
 use reception::{Place, Reception};
 
 /// So long after another source took over, packets of the one before are late ones and go nowhere.
@@ -115,6 +117,18 @@ pub struct StreamStats {
     pub reported_jitter: Option<Duration>,
     /// Between us and the hearer.
     pub round_trip: Option<Duration>,
+}
+
+impl StreamStats {
+    /// As the hearer would judge it: see [`mean_opinion_score`].
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn mean_opinion_score(&self) -> f64 {
+        let lost = self.reported_lost.map_or(self.lost, u64::from) as f64;
+        let share = lost / (lost + self.packets as f64).max(1.0);
+        let jitter = self.reported_jitter.unwrap_or(self.jitter);
+        mean_opinion_score(share, jitter, self.round_trip.unwrap_or_default())
+    }
 }
 
 impl Stream {

@@ -271,6 +271,11 @@ fn a_connected_transport_is_quiet_between_checks() {
     net.run_until(|_| true);
     let start = net.now;
     net.run_until(|net| net.now > start + Duration::from_secs(60));
+    let wake = net.web.poll_timeout().unwrap();
+    assert!(
+        wake > net.now + Duration::from_secs(20),
+        "it wakes for nothing"
+    );
     assert_eq!(net.events, [Event::Connected(AT), Event::Keys]);
     net.media_flows(1);
 }
