@@ -16,6 +16,7 @@ pub mod ports;
 pub mod relay;
 pub mod rtcp;
 pub mod rtp;
+pub mod run;
 pub mod sdp;
 pub mod sockets;
 pub mod srtp;

@@ -29,8 +29,8 @@ mod tests {
         };
         assert_eq!(score(0.0, 0, 0), 4.4);
         assert_eq!(score(0.01, 5, 40), 4.3);
-        assert_eq!(score(0.05, 20, 200), 3.7);
-        assert_eq!(score(0.0, 50, 600), 3.2);
+        assert_eq!(score(0.05, 20, 200), 3.8);
+        assert_eq!(score(0.0, 50, 600), 3.0);
         assert_eq!(score(1.0, 1000, 5000), 1.0);
     }
 }

@@ -1,0 +1,249 @@
+//! A worker on the loopback interface, with a browser and a phone that have sockets of their own.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    sync::mpsc::{Receiver, channel},
+};
+
+use super::*;
+use crate::{
+    Ask, Branch, Direction, Leg, Role,
+    config::{Config, Limits, PlainProfile},
+    dtls::Setup,
+    ice::IceCredentials,
+    ports::Address,
+    sdp::{Protocol, Session},
+    sockets::InterfaceId,
+    testing::{Browser, dtls_config},
+    transport::Latch,
+};
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const OFFER: &str = include_str!("../sdp/samples/chromium-audio.sdp");
+/// Nothing here takes so long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct World {
+    worker: Worker,
+    told: Receiver<Output>,
+    browser: Browser,
+    browser_socket: UdpSocket,
+    phone: UdpSocket,
+}
+
+impl World {
+    fn new(ports: std::ops::RangeInclusive<u16>) -> World {
+        let web = dtls_config();
+        let config = WorkerConfig {
+            name: "media-test".into(),
+            web: SocketAddr::new(LOCAL, 0),
+            interfaces: vec![Interface {
+                name: "inside".into(),
+                addresses: vec![Address {
+                    bind: LOCAL,
+                    public: LOCAL,
+                }],
+                ports,
+            }],
+        };
+        let shared = Arc::clone(&web);
+        let engine = |web_socket, bound| {
+            let config = Config {
+                web: shared,
+                web_socket,
+                web_addresses: vec![bound],
+                plain: PlainProfile {
+                    interface: InterfaceId(0),
+                    protocol: Protocol::Avp,
+                    codecs: Vec::new(),
+                    latch: Latch::Signalled,
+                },
+                upstreams: Vec::new(),
+                limits: Limits::default(),
+            };
+            Engine::new(config, [1; 32])
+        };
+        let (tell, told) = channel();
+        let worker = Worker::start(config, engine, move |output| {
+            // The test may be over.
+            let _ = tell.send(output);
+        });
+        let nobody = IceCredentials::from_entropy([0; 32]);
+        let socket = || {
+            let socket = UdpSocket::bind((LOCAL, 0)).unwrap();
+            let timeout = Some(Duration::from_millis(10));
+            socket.set_read_timeout(timeout).unwrap();
+            socket
+        };
+        World {
+            worker: worker.unwrap(),
+            told,
+            browser: Browser::new(Instant::now(), Setup::Active, &nobody, web.fingerprint()),
+            browser_socket: socket(),
+            phone: socket(),
+        }
+    }
+
+    fn branch(to_tag: Option<&str>) -> Branch {
+        Branch {
+            call: "call".into(),
+            branch: "0".into(),
+            to_tag: to_tag.map(Into::into),
+            caller: Leg::Web,
+            callee: Leg::Sip(None),
+        }
+    }
+
+    fn ask(&self, direction: Direction, role: Role, sdp: &str) -> String {
+        let branch = World::branch((role == Role::Answer).then_some("phone"));
+        let sdp = sdp.replace('\n', "\r\n").into();
+        let ask = Ask {
+            branch,
+            direction,
+            role,
+            sdp,
+        };
+        self.worker.tell(Input::Ask { id: 7, ask }).unwrap();
+        match self.told.recv_timeout(PATIENCE).unwrap() {
+            Output::Answer {
+                id: 7,
+                answer: Answer::Replace(sdp),
+            } => String::from_utf8(sdp.to_vec()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The browser calls, the phone answers. Gives our port for the phone.
+    fn call(&mut self) -> SocketAddr {
+        let ours = self.browser.ours.clone();
+        let fingerprint = self.browser.config.fingerprint().to_string();
+        let value = |line: &str| match line.split_once(':').map_or(line, |(name, _)| name) {
+            "a=ice-ufrag" => format!("a=ice-ufrag:{}\n", ours.ufrag),
+            "a=ice-pwd" => format!("a=ice-pwd:{}\n", ours.password),
+            "a=fingerprint" => format!("a=fingerprint:{fingerprint}\n"),
+            _ => format!("{line}\n"),
+        };
+        let offer: String = OFFER.lines().map(value).collect();
+        let offered = self.ask(Direction::ToCallee, Role::Offer, &offer);
+        let media = offered.lines().find(|line| line.starts_with("m=")).unwrap();
+        let port = media.split(' ').nth(1).unwrap().parse().unwrap();
+        let answer = format!(
+            "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio {} RTP/AVP 0\n",
+            self.phone.local_addr().unwrap().port()
+        );
+        let answered = self.ask(Direction::ToCaller, Role::Answer, &answer);
+        let branch = World::branch(Some("phone"));
+        self.worker.tell(Input::Established { branch }).unwrap();
+        let session = Session::parse(answered.as_bytes()).unwrap();
+        let web = session.sections.iter().find_map(|s| s.web.clone());
+        self.browser.restart_ice(Instant::now(), &web.unwrap().ice);
+        SocketAddr::new(LOCAL, port)
+    }
+
+    /// Gives what the browser hears, if it hears something soon.
+    fn turn(&mut self) -> Option<Vec<u8>> {
+        let now = Instant::now();
+        self.browser.handle_timeout(now);
+        for bytes in std::mem::take(&mut self.browser.outbox) {
+            self.browser_sends(&bytes);
+        }
+        let mut buffer = [0; 2048];
+        let len = self.browser_socket.recv(&mut buffer).ok()?;
+        self.browser.receive(now, &buffer[..len])
+    }
+
+    fn browser_sends(&self, bytes: &[u8]) {
+        let web = self.worker.web();
+        self.browser_socket.send_to(bytes, web).unwrap();
+    }
+
+    fn phone_hears(&self) -> Option<Vec<u8>> {
+        let mut buffer = [0; 2048];
+        let len = self.phone.recv(&mut buffer).ok()?;
+        Some(buffer[..len].to_vec())
+    }
+}
+
+fn rtp(sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+    packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+    packet.extend([0xd5; 160]);
+    packet
+}
+
+/// Until it gives something.
+#[track_caller]
+fn until<T>(mut find: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if let Some(found) = find() {
+            return found;
+        }
+    }
+    panic!("it did not happen");
+}
+
+#[test]
+fn a_browser_and_a_phone_hear_each_other_over_sockets() {
+    let mut world = World::new(43_000..=43_001);
+    let ours = world.call();
+    until(|| {
+        world.turn();
+        world.browser.has_keys().then_some(())
+    });
+    let mut sequence = 0;
+    let heard = until(|| {
+        sequence += 1;
+        let sealed = world.browser.rtp(&rtp(sequence));
+        world.browser_sends(&sealed);
+        // Its last words of the handshake may still wait.
+        world.turn();
+        world.phone_hears()
+    });
+    assert_eq!(heard[12..], [0xd5; 160]);
+    let heard = until(|| {
+        sequence += 1;
+        world.phone.send_to(&rtp(sequence), ours).unwrap();
+        world.turn()
+    });
+    assert_eq!(heard[12..], [0xd5; 160]);
+    let relayed = world.worker.counters().relayed.load(Ordering::Relaxed);
+    assert!(relayed >= 2, "{relayed}");
+
+    let call = World::branch(None).call;
+    world.worker.tell(Input::End { call }).unwrap();
+    match world.told.recv_timeout(PATIENCE).unwrap() {
+        Output::Over(report) => assert_eq!(report.legs.len(), 2),
+        other => panic!("{other:?}"),
+    }
+    // The only pair of the range is free again.
+    until(|| UdpSocket::bind(ours).ok());
+}
+
+#[test]
+fn a_dropped_worker_ends_and_gives_its_ports_back() {
+    let mut world = World::new(43_010..=43_011);
+    let (ours, web) = (world.call(), world.worker.web());
+    assert!(UdpSocket::bind(ours).is_err());
+    drop(world);
+    assert!(UdpSocket::bind(ours).is_ok());
+    assert!(UdpSocket::bind(web).is_ok());
+}
+
+#[test]
+fn a_worker_that_never_waits_is_overloaded_until_it_does() {
+    let (mut now, counters) = (Instant::now(), Counters::default());
+    let mut load = Load::new(now);
+    let mut second = |load: &mut Load, waited: u64| {
+        for _ in 0..100 {
+            now += Duration::from_millis(10);
+            load.turn(now, Duration::from_millis(waited), &counters);
+        }
+        let busy = counters.busy_permille.load(Ordering::Relaxed);
+        (load.is_too_much, busy)
+    };
+    assert_eq!(second(&mut load, 10), (false, 0));
+    assert_eq!(second(&mut load, 2), (false, 800));
+    assert_eq!(second(&mut load, 0), (true, 1000));
+    assert_eq!(second(&mut load, 5), (false, 500));
+}
