@@ -273,7 +273,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, I: Inbox> Connection<S, I> {
         match message {
             Message::Text(text) => self.take(text.into()),
             Message::Binary(bytes) => self.take(bytes),
-            Message::Close(_) if self.closing == Closing::No => self.close(Closing::Answered),
+            Message::Close(_) if self.closing == Closing::No => {
+                self.pipe.close();
+                self.close(Closing::Answered);
+            }
             // Answered by the library at its next read or write.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
         }

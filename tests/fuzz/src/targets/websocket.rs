@@ -21,7 +21,7 @@ use crate::Choices;
 pub(super) const MESSAGE_BYTES_MAX: usize = 1_024;
 const PIECE_BYTES_MAX: usize = 512;
 /// More of them would make every input slow and none more telling.
-const STREAM_BYTES_MAX: usize = 16_384;
+pub(super) const STREAM_BYTES_MAX: usize = 16_384;
 
 pub(crate) fn run(data: &[u8]) {
     let mut choices = Choices::new(data);

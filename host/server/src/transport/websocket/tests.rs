@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 };
 
 use super::*;
+use crate::transport::pipe::PipeClosed;
 
 /// Keeps what came.
 #[derive(Clone, Default)]
@@ -175,6 +176,8 @@ async fn a_close_is_answered_behind_what_is_being_written() {
         pipe.push(Bytes::from_static(b"BYE")).unwrap();
         client.send(Message::Close(None)).await.unwrap();
         assert_eq!(client.next().await.unwrap().unwrap(), Message::text(long));
+        // Whoever sends more is to know that it does not arrive.
+        assert_eq!(pipe.push(Bytes::from_static(b"BYE")), Err(PipeClosed));
         assert_eq!(client.next().await.unwrap().unwrap(), Message::Close(None));
         assert!(client.next().await.is_none());
     })

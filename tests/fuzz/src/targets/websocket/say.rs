@@ -2,10 +2,15 @@
 
 use hookswitch::config::Origins;
 
-use super::model::{End, Expected, Frame, Model, Upgrade};
+use super::{
+    STREAM_BYTES_MAX,
+    model::{End, Expected, Frame, Model, Upgrade},
+};
 use crate::Choices;
 
 const FRAMES_MAX: usize = 64;
+/// After that many bytes nothing more is said, so that the last frame is whole.
+const BYTES_MAX: usize = STREAM_BYTES_MAX - 4_096;
 const NOT_FIRST: usize = 5;
 /// A header line, and whether an upgrade may have it. The first is what browsers say.
 type Line = (&'static str, bool);
@@ -76,7 +81,7 @@ pub(super) fn script(choices: &mut Choices<'_>, origins: &Origins) -> (Vec<u8>, 
     let mut end = None;
     if upgrade.is_some() {
         for _ in 0..FRAMES_MAX {
-            if choices.is_empty() {
+            if choices.is_empty() || bytes.len() > BYTES_MAX {
                 break;
             }
             let frame = frame(choices);
