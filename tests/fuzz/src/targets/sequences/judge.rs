@@ -40,6 +40,8 @@ struct Answered {
 
 pub(super) struct Judge {
     transactions: BTreeMap<Key, Answered>,
+    /// As the Via below ours names them in responses that came: whoever answers may have changed it.
+    named: BTreeSet<String>,
     longest: usize,
     /// Requests without a transaction are answered each time anew.
     counts_finals: bool,
@@ -52,6 +54,7 @@ impl Judge {
     pub(super) fn new(config: &ProxyConfig) -> Self {
         Self {
             transactions: BTreeMap::new(),
+            named: BTreeSet::new(),
             longest: 0,
             counts_finals: config.limits.transactions_max > 1_000,
             is_mark_known: false,
@@ -65,6 +68,8 @@ impl Judge {
         if message.is_request() {
             let key = (flow.peer.ip(), name(message.top_via(), message));
             self.transactions.entry(key).or_default().requests += 1;
+        } else {
+            self.named.insert(name(below_ours(message), message));
         }
     }
 
@@ -92,7 +97,8 @@ impl Judge {
             }
             Err(error) => panic!("{error}: {}", bytes.escape_ascii()),
         };
-        let is_asked_for = peers::is_allowed(to) || self.is_of_upstream(&message);
+        let is_answer = message.status().is_some() && peers::is_at_a_peer(to);
+        let is_asked_for = is_answer || peers::is_allowed(to) || self.is_of_upstream(&message);
         assert!(
             is_asked_for,
             "nobody asked for {to:?}: {}",
@@ -106,11 +112,7 @@ impl Judge {
 
     /// An upstream may send by its Route wherever it likes. The Via below ours says whose request it was.
     fn is_of_upstream(&self, message: &Message) -> bool {
-        let via = message
-            .values(HeaderName::Via)
-            .nth(1)
-            .and_then(|via| Via::parse(via).ok());
-        let name = name(via, message);
+        let name = name(below_ours(message), message);
         let upstreams = [Peer::Pbx, Peer::Pbx2, Peer::Carrier].map(|peer| peer.flow().peer.ip());
         message.is_request()
             && upstreams
@@ -130,8 +132,15 @@ impl Judge {
         let host = host.or(to.peer().map(|peer| peer.ip()));
         let key = host.map(|host| (host, name(message.top_via(), message)));
         let asked = key.and_then(|key| self.transactions.get_mut(&key));
-        let asked = asked
-            .unwrap_or_else(|| panic!("an answer that nobody waits for: {}", bytes.escape_ascii()));
+        let Some(asked) = asked else {
+            let is_changed = self.named.contains(&name(message.top_via(), message));
+            assert!(
+                is_changed,
+                "an answer that nobody waits for: {}",
+                bytes.escape_ascii()
+            );
+            return;
+        };
         asked.finals.insert(bytes.clone());
         assert!(
             asked.finals.len() <= asked.requests,
@@ -196,6 +205,11 @@ const WIDE: Limits = Limits {
     header_line_bytes_max: usize::MAX,
     body_bytes_max: usize::MAX,
 };
+
+fn below_ours(message: &Message) -> Option<Via<'_>> {
+    let via = message.values(HeaderName::Via).nth(1)?;
+    Via::parse(via).ok()
+}
 
 fn has_mark(bytes: &[u8]) -> bool {
     let mark = MARK.as_bytes();

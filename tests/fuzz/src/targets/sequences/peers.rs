@@ -167,6 +167,12 @@ pub(super) fn is_allowed(to: Destination) -> bool {
     is_flow || to.peer().is_some_and(|peer| members.contains(&peer))
 }
 
+/// Where answers may go, too: whose connection is gone gets them over another one, at the port of its Via (RFC 3261 §18.2.2).
+pub(super) fn is_at_a_peer(to: Destination) -> bool {
+    let hosts = ALL.map(|peer| peer.flow().peer.ip());
+    to.peer().is_some_and(|peer| hosts.contains(&peer.ip()))
+}
+
 /// The keys of tokens before and after they were rotated.
 pub(super) fn keys(current: u8) -> Keyring {
     let key = |id: u8| Key::new(id % 2, &[1 + id % 2; 32]);
