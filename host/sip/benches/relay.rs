@@ -278,7 +278,7 @@ impl Scene {
                     id,
                     verdict: MediaVerdict::Unchanged,
                 },
-                Output::Ended(_) => continue,
+                Output::Ended(_) | Output::MediaNews(_) => continue,
                 Output::Withdraw { .. }
                 | Output::Challenged { .. }
                 | Output::FlowTimer { .. }
@@ -312,6 +312,7 @@ impl Scene {
                 uri: None,
                 next_hop: None,
                 headers: Vec::new(),
+                media: None,
             }));
         } else {
             edit::set_header_values(&mut message, limits, "Server", &["edge"]).unwrap();

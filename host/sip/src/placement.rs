@@ -119,6 +119,7 @@ mod tests {
             caller: end,
             callee: end,
             ahead: 0,
+            media: None,
         };
         let keys = Keyring::new(Key::new(0, &[1; 32]));
         token.seal(&keys, &NameTags::new(["udp"], []), b"c", b"1")

@@ -20,7 +20,7 @@ use crate::{
         Destination, Flow, FlowId, ListenerId, NameTags, SessionKey, Transport, UpstreamId,
         WorkerId,
     },
-    proxy::io::Direction,
+    proxy::io::{Direction, MediaMode},
 };
 
 /// RFC 2104 §5 allows half of the hash; 96 bits keep the token short.
@@ -134,6 +134,8 @@ pub struct Token {
     pub callee: End,
     /// How far the CSeq of that request was ahead of its sender's own.
     pub ahead: u8,
+    /// What becomes of its media, if a policy chose.
+    pub media: Option<MediaMode>,
 }
 
 /// Why a token is not accepted.
@@ -223,9 +225,10 @@ impl Token {
         bytes.push(self.branch);
         write_end(&mut bytes, &self.caller, names);
         write_end(&mut bytes, &self.callee, names);
-        if self.ahead > 0 {
+        if self.ahead > 0 || self.media.is_some() {
             bytes.push(self.ahead);
         }
+        bytes.extend(self.media.map(media_code));
         let mac = mac_of(&keys.current, &bytes, call_id, from_tag)
             .finalize()
             .into_bytes();
@@ -368,6 +371,7 @@ fn read_fields(rest: &mut Reader<'_>, names: &NameTags) -> Result<Token, TokenEr
         caller: read_end(rest, names)?,
         callee: read_end(rest, names)?,
         ahead: if rest.0.is_empty() { 0 } else { rest.u8()? },
+        media: read_media(rest)?,
     };
     if rest.0.is_empty() {
         Ok(token)
@@ -410,6 +414,29 @@ fn read_peer(tag: u8, rest: &mut Reader<'_>) -> Result<SocketAddr, TokenError> {
         _ => return Err(TokenError::Malformed),
     };
     Ok(SocketAddr::new(ip, u16::from_be_bytes(rest.take()?)))
+}
+
+/// The last field, and only there if a policy chose.
+fn read_media(rest: &mut Reader<'_>) -> Result<Option<MediaMode>, TokenError> {
+    if rest.0.is_empty() {
+        return Ok(None);
+    }
+    match rest.u8()? {
+        0 => Ok(Some(MediaMode::Auto)),
+        1 => Ok(Some(MediaMode::Direct)),
+        2 => Ok(Some(MediaMode::Relay)),
+        3 => Ok(Some(MediaMode::Rtpengine)),
+        _ => Err(TokenError::Malformed),
+    }
+}
+
+fn media_code(mode: MediaMode) -> u8 {
+    match mode {
+        MediaMode::Auto => 0,
+        MediaMode::Direct => 1,
+        MediaMode::Relay => 2,
+        MediaMode::Rtpengine => 3,
+    }
 }
 
 fn transport_code(transport: Transport) -> u8 {

@@ -31,6 +31,7 @@ fn token() -> Token {
             upstream: Some(UpstreamId(1)),
         },
         ahead: 1,
+        media: None,
     }
 }
 
@@ -192,6 +193,24 @@ fn ipv6_and_every_transport_survive() {
             open(&keys(), &text, "call", "alice", "").map(|(token, _)| token),
             Ok(token)
         );
+    }
+}
+
+#[test]
+fn what_becomes_of_the_media_is_remembered() {
+    for media in [
+        MediaMode::Auto,
+        MediaMode::Direct,
+        MediaMode::Relay,
+        MediaMode::Rtpengine,
+    ] {
+        let token = Token {
+            media: Some(media),
+            ..token()
+        };
+        let text = token.seal(&keys(), &names(), b"call", b"alice");
+        let opened = open(&keys(), &text, "call", "alice", "bob");
+        assert_eq!(opened, Ok((token, Direction::ToCallee)));
     }
 }
 

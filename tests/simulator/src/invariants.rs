@@ -38,6 +38,7 @@ pub fn broken(world: &World, excuses: &Excuses) -> Vec<String> {
     broken.extend(network.every_2xx_is_acknowledged());
     broken.extend(network.requests_reach_whom_they_are_for());
     broken.extend(network.memory_is_back_to_base());
+    broken.extend(network.media_hears_of_every_end());
     broken.extend(network.no_storm());
     broken
 }
@@ -280,6 +281,14 @@ impl Network<'_> {
     fn memory_is_back_to_base(&self) -> Option<String> {
         let gauges = self.world.node.gauges();
         (gauges != Gauges::default()).then(|| format!("left behind: {gauges:?}"))
+    }
+
+    /// What media was asked about was answered, rejected or lost, and media knows which.
+    fn media_hears_of_every_end(&self) -> Vec<String> {
+        let unheard = self.world.media.unheard(self.world.node.life);
+        unheard
+            .map(|call| format!("media does not know what became of {call}"))
+            .collect()
     }
 
     fn no_storm(&self) -> Option<String> {

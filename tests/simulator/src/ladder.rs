@@ -17,6 +17,8 @@ pub struct Ladder {
     pub show_ended: bool,
     /// Show asks to the store and to media too.
     pub show_asks: bool,
+    /// Show what media hears of the branches that it was asked about.
+    pub show_news: bool,
     names: BTreeMap<String, String>,
     counts: BTreeMap<char, usize>,
 }

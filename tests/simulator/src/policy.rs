@@ -6,7 +6,9 @@ use bytes::Bytes;
 use hookswitch_sip::{
     edit,
     limits::Limits,
-    proxy::io::{Ask, AttributeEdit, Continue, Hook, MediaVerdict, StageTimeouts, Target, Verdict},
+    proxy::io::{
+        Ask, AttributeEdit, Continue, Hook, MediaMode, MediaVerdict, StageTimeouts, Target, Verdict,
+    },
 };
 
 /// When an answer comes.
@@ -44,6 +46,8 @@ pub enum Act {
     SetUri(String),
     /// Sends it elsewhere.
     Target(Target),
+    /// Chooses what becomes of the media of the last target.
+    TargetMedia(MediaMode),
     /// Sets time-outs of a stage.
     Timeouts(StageTimeouts),
     /// Another final status.
@@ -106,6 +110,10 @@ pub fn judge(ask: Ask, acts: &[Act]) -> Verdict {
                 edit::set_request_uri(&mut message, &limits, uri).expect("a script sets URIs")
             }
             Act::Target(target) => goes_on.targets.push(target.clone()),
+            Act::TargetMedia(mode) => {
+                let target = goes_on.targets.last_mut();
+                target.expect("a script names the target first").media = Some(*mode);
+            }
             Act::Timeouts(timeouts) => goes_on.timeouts.push(*timeouts),
             Act::Status(status) => goes_on.status = Some(*status),
             Act::CallAttribute(key, value) => goes_on.call.push((key.clone(), Some(value.clone()))),

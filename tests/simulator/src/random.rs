@@ -176,6 +176,7 @@ impl Life {
                 uri: None,
                 next_hop: None,
                 headers: Vec::new(),
+                media: None,
             })
         };
         let user = |user: u32, stage| {
@@ -186,6 +187,7 @@ impl Life {
                 uri: None,
                 next_hop: None,
                 headers: Vec::new(),
+                media: None,
             })
         };
         let choices = [

@@ -3,7 +3,7 @@
 //! ```text
 //! registered alice bob               join and register, unseen
 //! talking alice bob                  join, register, and the first has called the second, unseen
-//! show Route Via body reason ended asks     what each line of the ladder shows beside method and Request-URI
+//! show Route Via body reason ended asks news   what each line of the ladder shows beside method and Request-URI
 //! alice INVITE bob + X-Test: yes     a new call to bob's address of record, with a header field; ` - Name` takes one away
 //! bob 180                            answers the newest request that waits
 //! bob 200 tag=x nosdp                with this To tag, without a body
@@ -226,6 +226,7 @@ fn show(world: &mut World, what: &str) {
     match what {
         "ended" => world.ladder.show_ended = true,
         "asks" => world.ladder.show_asks = true,
+        "news" => world.ladder.show_news = true,
         header => world.ladder.shown.push(header.to_owned()),
     }
 }

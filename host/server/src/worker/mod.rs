@@ -228,12 +228,14 @@ impl Worker {
                 direction,
                 role,
                 sdp,
+                mode: _,
             } => {
                 let verdict = media::answer(&branch, direction, role, &sdp);
                 self.inputs.push_back(Input::MediaDone { id, verdict });
             }
-            // A hook that runs on is bounded by its own limits; its late verdict is ignored.
-            Output::Withdraw { .. } => {}
+            // A hook that runs on is bounded by its own limits; its late verdict is ignored. Where media goes from end to end nobody need
+            // hear of its end.
+            Output::Withdraw { .. } | Output::MediaNews(_) => {}
             Output::Ended(ended) => {
                 self.calls.ended(&ended, Instant::now());
                 self.metrics.ended(&ended);

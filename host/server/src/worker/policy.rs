@@ -230,6 +230,7 @@ fn target(target: context::Target, names: &Names) -> Option<Target> {
         uri: target.uri,
         next_hop: target.next_hop,
         headers: target.headers,
+        media: None,
     })
 }
 

@@ -163,6 +163,7 @@ impl Proxy {
             direction,
             role: SdpRole::Answer,
             sdp,
+            mode: token.media,
         });
     }
 

@@ -127,6 +127,7 @@ impl Proxy {
             branches: Vec::new(),
             callee: None,
             best: Best::default(),
+            media_call: None,
             sent: None,
             retransmissions: 0,
             request: Arc::new(new.request),

@@ -8,6 +8,7 @@ use super::{
     credentials::Said,
     ids::{CallKey, TxId},
     io::{AskId, Direction},
+    media::Told,
     relayed::Alias,
     server_tx::Candidate,
     via::ViaBranch,
@@ -57,6 +58,8 @@ pub(super) struct Branch {
     pub(super) ack: Bytes,
     /// How often Timer A or E was started.
     pub(super) retransmissions: u32,
+    /// What media knows of it.
+    pub(super) told: Told,
     /// When Timer C is due.
     pub(super) rings_until: Instant,
 }

@@ -22,6 +22,7 @@ use super::{
     credentials::{Asker, Login, Reading, Said},
     ids::BranchId,
     io::{Cause, Challenged, Direction, Output},
+    media::Told,
     place::Place,
     server_tx::Phase,
     via::ViaBranch,
@@ -188,9 +189,10 @@ impl Proxy {
         request.prepend(HeaderName::Via, via).map_err(too_large)?;
         next.bytes = request.settle();
         next.request = Arc::new(request);
-        // From here on the old one has only to absorb retransmissions of its challenge.
+        // From here on the old one has only to absorb retransmissions of its challenge. To media both are one.
         if let Some(branch) = self.branches.get_mut(&id) {
             branch.phase = BranchPhase::Decided;
+            branch.told = Told::Outcome;
         }
         self.by_destination.remove(&place.to, id);
         let (tx, id) = (next.tx, BranchId(number));
@@ -235,6 +237,7 @@ impl Branch {
             answers: Vec::new(),
             ack: Bytes::new(),
             retransmissions: 0,
+            told: self.told,
             rings_until: self.rings_until,
         }
     }

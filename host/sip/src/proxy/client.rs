@@ -250,6 +250,9 @@ impl Proxy {
 
     /// A branch came to its end without a 2xx.
     pub(super) fn decide(&mut self, id: BranchId, failure: Failure) {
+        if !self.may_answer(id) {
+            self.media_lost(id);
+        }
         let Some(branch) = self.branches.get_mut(&id) else {
             return;
         };

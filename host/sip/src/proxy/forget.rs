@@ -34,6 +34,7 @@ fn sent_by(tx: &ServerTx) -> Option<Destination> {
 impl Proxy {
     /// Removes a branch, and its transaction with the last of them.
     pub(super) fn forget_branch(&mut self, id: BranchId) {
+        self.media_lost(id);
         let Some(branch) = self.branches.remove(&id) else {
             return;
         };
@@ -82,7 +83,8 @@ impl Proxy {
         }
     }
 
-    fn may_answer(&self, id: BranchId) -> bool {
+    /// Can a 2xx still come of it?
+    pub(super) fn may_answer(&self, id: BranchId) -> bool {
         self.branches.get(&id).is_some_and(|branch| {
             branch.ask.is_some()
                 || branch.is_calling()

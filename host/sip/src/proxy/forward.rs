@@ -12,6 +12,7 @@ use super::{
     credentials::Said,
     ids::{BranchId, CallKey, TxId},
     io::{BranchInfo, Cause, Direction, Hook, MediaBranch, MediaVerdict, Output, SdpRole, Verdict},
+    media::Told,
     request::MAX_FORWARDS,
     server_tx::{Candidate, Phase},
     via::ViaBranch,
@@ -118,6 +119,7 @@ impl Proxy {
             answers: Vec::new(),
             ack: Bytes::new(),
             retransmissions: 0,
+            told: Told::Unknown,
             rings_until: now,
         };
         self.branches.insert(branch, Box::new(new));
@@ -208,7 +210,9 @@ impl Proxy {
             .map_or(Direction::ToCallee, |dialog| dialog.direction);
         let request = Arc::clone(&branch.request);
         let (call, media) = (tx.call, self.media_branch(branch, &request));
+        let mode = self.media_mode(branch);
         let role = self.role_of(&request, call);
+        self.media_asked(id, &media);
         let ask = self.ask_id(Waiting::BranchMedia(id));
         self.outputs.push_back(Output::Media {
             id: ask,
@@ -216,6 +220,7 @@ impl Proxy {
             direction,
             role,
             sdp: request.body().clone(),
+            mode,
         });
         self.branch_waits(id, ask);
     }

@@ -8,10 +8,13 @@ use std::{any::Any, collections::BTreeMap, net::SocketAddr, sync::Arc, time::Dur
 
 use bytes::Bytes;
 
-pub use super::ended::{Cause, Challenged, DropCause, Ended};
 use super::{
     config::{Member, MemberHealth, Way},
     trunk::{TrunkId, TrunkState},
+};
+pub use super::{
+    ended::{Cause, Challenged, DropCause, Ended},
+    media::{Leg, MediaBranch, MediaMode, MediaNews, MediaVerdict, SdpRole},
 };
 use crate::{
     flow::{Destination, Flow, FlowId, SessionKey, UpstreamId},
@@ -129,7 +132,11 @@ pub enum Output {
         role: SdpRole,
         /// The body as it would leave, `application/sdp`.
         sdp: Bytes,
+        /// What a policy chose for the target, now or when the dialog began.
+        mode: Option<MediaMode>,
     },
+    /// What became of branches that media was asked about. Nothing is to be answered.
+    MediaNews(MediaNews),
     /// An ask is over before its answer: work on it can stop, its answer is ignored.
     Withdraw {
         /// Of the ask.
@@ -322,6 +329,8 @@ pub struct Target {
     pub next_hop: Option<String>,
     /// Header fields set on this branch alone; already checked.
     pub headers: Vec<(String, String)>,
+    /// What becomes of its media; by the configuration if `None`.
+    pub media: Option<MediaMode>,
 }
 
 /// How a target's next hop is found.
@@ -398,30 +407,6 @@ pub enum StoreReply {
     Failed,
 }
 
-/// Opaque name of a branch of a call for whoever handles its media.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct MediaBranch {
-    /// Call-ID, From tag and passage.
-    pub call: Arc<str>,
-    /// Our branch of the INVITE that made the dialog.
-    pub branch: Arc<str>,
-    /// The To tag, once there is one.
-    pub to_tag: Option<Arc<str>>,
-    /// Where the offerer of the dialog is.
-    pub caller: Leg,
-    /// Where the answerer is.
-    pub callee: Leg,
-}
-
-/// One end of a call as media sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Leg {
-    /// WebRTC.
-    Web,
-    /// Plain SIP, by this upstream if it is one.
-    Sip(Option<UpstreamId>),
-}
-
 /// Which way a session description travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
@@ -429,29 +414,4 @@ pub enum Direction {
     ToCallee,
     /// The other way.
     ToCaller,
-}
-
-/// RFC 3264.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SdpRole {
-    /// Asks.
-    Offer,
-    /// Answers.
-    Answer,
-}
-
-/// The answer to [`Output::Media`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MediaVerdict {
-    /// Passes untouched.
-    Unchanged,
-    /// Leaves with this body.
-    Replace(Bytes),
-    /// A request gets this answer; a response, or an ACK, passes without its body, since a call that was answered cannot fail any more.
-    Refuse {
-        /// 488, 500, …
-        status: u16,
-        /// Says why.
-        reason: String,
-    },
 }

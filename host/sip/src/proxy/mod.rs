@@ -44,6 +44,7 @@ mod forward;
 mod gates;
 mod ids;
 mod index;
+mod media;
 mod members;
 mod names;
 mod place;

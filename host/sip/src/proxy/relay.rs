@@ -122,11 +122,15 @@ impl Proxy {
         let Some(branch) = self.branches.get(&id) else {
             return;
         };
-        let media = self.media_branch(branch, &response);
+        let (media, mode) = (
+            self.media_branch(branch, &response),
+            self.media_mode(branch),
+        );
         let tx = self.servers.get(&branch.tx);
         let asked = tx
             .and_then(|tx| tx.dialog)
             .map_or(Direction::ToCallee, |dialog| dialog.direction);
+        self.media_asked(id, &media);
         let ask = self.ask_id(Waiting::ResponseMedia(id));
         self.outputs.push_back(Output::Media {
             id: ask,
@@ -134,6 +138,7 @@ impl Proxy {
             direction: reverse(asked),
             role,
             sdp,
+            mode,
         });
         self.response_waits(id, ask);
     }
@@ -202,6 +207,7 @@ impl Proxy {
         }
         branch.phase = BranchPhase::Decided;
         self.by_destination.remove(&to, id);
+        self.media_answered(id, response);
         self.hand_down(tx, status, bytes);
         if let (Destination::Flow(callee), Some(tx)) = (to, self.servers.get_mut(&tx)) {
             tx.callee = Some(callee);

@@ -174,6 +174,7 @@ impl Proxy {
         self.withdraw(ask);
         self.release_server_gate(id);
         self.call_after(id, status);
+        self.media_after(id, status);
         self.forget_if_done(id);
     }
 

@@ -121,6 +121,7 @@ impl Proxy {
             caller: self.caller_end(tx),
             callee: branch.candidate.place.end,
             ahead: u8::try_from(branch.ahead).unwrap_or(u8::MAX),
+            media: branch.candidate.media,
         };
         let (keys, tags) = (&self.config.keys, self.names.tags());
         let token = token.seal(keys, tags, call_id, from_tag);

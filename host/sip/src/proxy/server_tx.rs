@@ -8,7 +8,7 @@ use super::{
     best::Best,
     dialog::InDialog,
     ids::{BranchId, CallKey, TxKey},
-    io::{AskId, Attributes, Direction, Policies, StageTimeouts, Target},
+    io::{AskId, Attributes, Direction, MediaMode, Policies, StageTimeouts, Target},
     place::Place,
 };
 use crate::{
@@ -57,6 +57,8 @@ pub(super) struct ServerTx {
     /// What the branch of its 2xx was sent on.
     pub(super) callee: Option<FlowId>,
     pub(super) best: Best,
+    /// The call that it makes, as media knows it, once media was asked.
+    pub(super) media_call: Option<Arc<str>>,
     /// The last response that was sent, for retransmissions.
     pub(super) sent: Option<Bytes>,
     /// How often Timer G has run.
@@ -122,6 +124,8 @@ pub(super) struct Candidate {
     /// Routes to put on top (a registered Path).
     pub(super) path: Vec<String>,
     pub(super) headers: Vec<(String, String)>,
+    /// What becomes of its media, if a policy says.
+    pub(super) media: Option<MediaMode>,
 }
 
 /// Its machine.

@@ -152,6 +152,7 @@ pub(super) fn place_only(place: Place) -> Candidate {
         uri: None,
         path: Vec::new(),
         headers: Vec::new(),
+        media: None,
     }
 }
 
@@ -162,6 +163,7 @@ fn with_target(candidate: Candidate, index: u32, target: &Target) -> Candidate {
         stage: target.stage,
         uri: target.uri.clone().or(candidate.uri),
         headers: target.headers.clone(),
+        media: target.media,
         other_flows: flows.map(|flow| with_target(flow, index, target)).collect(),
         ..candidate
     }

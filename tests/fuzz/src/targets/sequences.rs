@@ -286,7 +286,10 @@ impl<'d> Scene<'d> {
                 }
                 Output::Ended(ended) => self.judge.ended(&ended),
                 Output::Trunk { state, .. } => self.judge.trunk_is(&state, self.now),
-                Output::Dropped { .. } | Output::Challenged { .. } | Output::FlowTimer { .. } => {}
+                Output::Dropped { .. }
+                | Output::MediaNews(_)
+                | Output::Challenged { .. }
+                | Output::FlowTimer { .. } => {}
             }
         }
         self.judge.drained(outputs);

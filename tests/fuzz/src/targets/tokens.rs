@@ -2,6 +2,7 @@
 
 use hookswitch_sip::{
     flow::{ListenerId, NameTags, SessionKey, Transport, UpstreamId, WorkerId},
+    proxy::io::MediaMode,
     registrar::Aor,
     token::{ClientKey, End, Key, Keyring, Reach, Token, TokenError},
 };
@@ -26,6 +27,7 @@ pub(crate) fn run(data: &[u8]) {
         caller: end(&mut choices),
         callee: end(&mut choices),
         ahead: choices.byte(),
+        media: media(&mut choices),
     };
     let mut text = token.seal(&keys, &names, CALL_ID, TAG).into_bytes();
     assert_eq!(open(&keys, &names, &text), Ok(token));
@@ -35,6 +37,16 @@ pub(crate) fn run(data: &[u8]) {
         text[at] = byte;
         let opened = open(&keys, &names, &text);
         assert!(opened.is_err(), "forged: {opened:?}");
+    }
+}
+
+fn media(choices: &mut Choices<'_>) -> Option<MediaMode> {
+    match choices.below(5) {
+        0 => Some(MediaMode::Auto),
+        1 => Some(MediaMode::Direct),
+        2 => Some(MediaMode::Relay),
+        3 => Some(MediaMode::Rtpengine),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hookswitch_sip::{
     flow::UpstreamId,
-    proxy::io::{Hook, StageTimeouts, Target, TargetKind},
+    proxy::io::{Hook, MediaMode, StageTimeouts, Target, TargetKind},
 };
 
 use super::duration;
@@ -57,6 +57,7 @@ fn act_of(words: &[&str]) -> Act {
         uri: None,
         next_hop: None,
         headers: Vec::new(),
+        media: None,
     };
     match words {
         ["pass"] => Act::Pass,
@@ -68,6 +69,12 @@ fn act_of(words: &[&str]) -> Act {
         ["to", uri] => Act::SetTo((*uri).to_owned()),
         ["uri", uri] => Act::SetUri((*uri).to_owned()),
         ["status", status] => Act::Status(status.parse().expect("a status")),
+        // The media of the target before it.
+        ["media", mode] => Act::TargetMedia(match *mode {
+            "direct" => MediaMode::Direct,
+            "relay" => MediaMode::Relay,
+            other => panic!("no mode {other}"),
+        }),
         ["target", "upstream", name, s] => {
             let index = UPSTREAMS
                 .iter()

@@ -1,5 +1,6 @@
 //! Agents, the proxy, the network between them and one virtual clock: the next thing that is due happens, and nothing else.
 
+mod media;
 mod network;
 mod service;
 
@@ -18,6 +19,8 @@ use hookswitch_sip::{
         io::{AskId, Ended, Input, StoreOp},
     },
 };
+
+pub use media::MediaBook;
 
 use crate::{
     agent::{Agent, Kind},
@@ -134,6 +137,8 @@ pub struct World {
     pub arrived: BTreeSet<(u32, String, String, String)>,
     /// INVITEs of the proxy, by the branch in their Via.
     pub invites: BTreeMap<String, Invite>,
+    /// What media knows.
+    pub media: MediaBook,
     /// What the proxy dropped.
     pub dropped: BTreeMap<&'static str, u32>,
     /// Messages that the proxy sent.
@@ -171,6 +176,7 @@ impl World {
             ended: Vec::new(),
             arrived: BTreeSet::new(),
             invites: BTreeMap::new(),
+            media: MediaBook::default(),
             dropped: BTreeMap::new(),
             sent: 0,
             rng,

@@ -36,31 +36,13 @@ impl World {
                 }
                 Output::Media {
                     id,
+                    branch,
                     direction,
                     role,
                     sdp,
-                    ..
-                } => {
-                    if self.ladder.show_asks {
-                        let sdp = String::from_utf8_lossy(&sdp).trim_end().to_owned();
-                        self.ladder.note(
-                            self.now,
-                            &format!("proxy asks media {direction:?} {role:?} [{sdp}]"),
-                        );
-                    }
-                    let input = Box::new(Input::MediaDone {
-                        id,
-                        verdict: self.oracles.media_act.verdict(),
-                    });
-                    self.later(
-                        self.oracles.media,
-                        Event::Worker {
-                            worker,
-                            life: self.node.life,
-                            input,
-                        },
-                    );
-                }
+                    mode,
+                } => self.ask_media(worker, id, &branch, (direction, role, mode), &sdp),
+                Output::MediaNews(news) => self.tell_media(&news),
                 Output::Withdraw { .. } => {
                     if self.ladder.show_asks {
                         self.ladder.note(self.now, "proxy withdraws an ask");
@@ -155,7 +137,7 @@ impl World {
         );
     }
 
-    fn later(&mut self, when: When, event: Event) {
+    pub(super) fn later(&mut self, when: When, event: Event) {
         let random = self.rng.duration(self.oracles.delay_max);
         match when {
             When::Now => self.schedule(random, event),

@@ -9,6 +9,7 @@ mod credentials;
 mod cseq;
 mod dialogs;
 mod forking;
+mod media;
 mod outbound;
 mod overload;
 mod policy;

@@ -316,7 +316,10 @@ impl Net {
                 Output::Ended(ended) => self.ended.push(*ended),
                 Output::Dropped { cause } => self.dropped.push(cause),
                 // Ladders show these.
-                Output::Challenged { .. } | Output::FlowTimer { .. } | Output::Trunk { .. } => {}
+                Output::Challenged { .. }
+                | Output::FlowTimer { .. }
+                | Output::MediaNews(_)
+                | Output::Trunk { .. } => {}
             }
         }
     }

@@ -33,6 +33,7 @@ fn target(stage: u32, kind: TargetKind) -> Target {
         uri: None,
         next_hop: None,
         headers: Vec::new(),
+        media: None,
     }
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hookswitch_sip::{
     flow::UpstreamId,
     proxy::io::{
-        Ask, Continue, Hook, Input, MediaVerdict, StageTimeouts, StoreOp, StoreReply, Target,
-        TargetKind, Verdict,
+        Ask, Continue, Hook, Input, MediaMode, MediaVerdict, StageTimeouts, StoreOp, StoreReply,
+        Target, TargetKind, Verdict,
     },
     registrar,
 };
@@ -178,6 +178,10 @@ fn target(choices: &mut Choices<'_>) -> Target {
             0 => vec![("X-Target".to_owned(), "1".to_owned())],
             1 => vec![("not a name".to_owned(), "1".to_owned())],
             _ => Vec::new(),
+        },
+        media: match choices.below(3) {
+            0 => Some(MediaMode::Direct),
+            _ => None,
         },
     }
 }
