@@ -14,7 +14,7 @@ use crate::{
     shell::{self, artifacts, cargo, root, target_dir},
 };
 
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "messages",
     "round_trip",
     "views",
@@ -25,6 +25,7 @@ const TARGETS: [&str; 10] = [
     "bearer",
     "configuration",
     "websocket",
+    "bencode",
 ];
 const SECONDS: u64 = 60;
 /// One input may take so long, on a busy machine too.

@@ -3,6 +3,7 @@
 //! Knows nothing of SIP: a branch of a call is a name, a session description is bytes. `direct` is the mode in which media goes from
 //! end to end and not through us.
 
+mod auto;
 mod call;
 mod chance;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod engine;
 #[cfg(test)]
 mod hostile;
 pub mod ice;
+pub mod ng;
 pub mod packet;
 pub mod ports;
 pub mod relay;
@@ -28,6 +30,8 @@ pub mod transport;
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use auto::{Auto, by_target};
 
 /// A session description is about to be forwarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +102,50 @@ pub enum Answer {
         /// Says why.
         reason: String,
     },
+}
+
+/// What became of branches that were asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Whoever has this To tag answered the call: of its branch and of others nobody will be heard any more, but for those who answered,
+    /// too.
+    Answered(Branch),
+    /// The last offer within the dialog came to nothing: what was agreed before it stands.
+    Rejected(Branch),
+    /// This branch, whatever the To tag, was not answered and never will be; others of its call may be.
+    Lost(Branch),
+    /// This dialog is over.
+    Ended(Branch),
+    /// Nobody answered: all branches of this call are over.
+    Failed {
+        /// As [`Branch`] has it.
+        call: Arc<str>,
+    },
+}
+
+impl News {
+    /// The call that it is of.
+    #[must_use]
+    pub fn call(&self) -> &Arc<str> {
+        match self {
+            Self::Answered(branch)
+            | Self::Rejected(branch)
+            | Self::Lost(branch)
+            | Self::Ended(branch) => &branch.call,
+            Self::Failed { call } => call,
+        }
+    }
+}
+
+impl Ask {
+    /// What the end speaks that gets the description.
+    #[must_use]
+    pub fn recipient(&self) -> Leg {
+        match self.direction {
+            Direction::ToCallee => self.branch.callee,
+            Direction::ToCaller => self.branch.caller,
+        }
+    }
 }
 
 /// The mode `direct`: media goes from end to end, so both ends must speak the same and reach each other.

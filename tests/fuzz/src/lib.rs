@@ -78,4 +78,9 @@ pub const TARGETS: &[Target] = &[
         run: targets::websocket::run,
         words: SIP,
     },
+    Target {
+        name: "bencode",
+        run: targets::bencode::run,
+        words: SIP,
+    },
 ];

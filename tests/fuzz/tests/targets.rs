@@ -62,3 +62,8 @@ fn configuration() {
 fn websocket() {
     drive("websocket", 3_000);
 }
+
+#[test]
+fn bencode() {
+    drive("bencode", 50_000);
+}

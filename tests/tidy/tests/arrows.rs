@@ -25,7 +25,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hookswitch-simulator", &["hookswitch-sip"]),
     (
         "hookswitch-fuzz",
-        &["hookswitch-sip", "hookswitch-auth", "hookswitch"],
+        &[
+            "hookswitch-sip",
+            "hookswitch-auth",
+            "hookswitch-media",
+            "hookswitch",
+        ],
     ),
     ("hookswitch-tidy", &[]),
     ("hookswitch-load", &[]),

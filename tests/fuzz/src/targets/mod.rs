@@ -1,6 +1,7 @@
 //! One module for each target.
 
 pub(crate) mod bearer;
+pub(crate) mod bencode;
 pub(crate) mod configuration;
 pub(crate) mod credentials;
 pub(crate) mod framing;

@@ -1,0 +1,134 @@
+//! What rtpengine is told of a session description, by what the one speaks who gets it and the one who sent it; and what must not
+//! leave towards plain RTP, whatever rtpengine makes of it.
+
+use bytes::Bytes;
+
+use super::bencode::Value;
+use crate::{Leg, Role};
+
+/// Attributes of WebRTC (RFC 8839, 8842, 8843, 8830, 5576, 8285, 4585) that mean nothing to plain RTP, and tell of the browser.
+const WEB_ATTRIBUTES: [&[u8]; 20] = [
+    b"candidate",
+    b"crypto",
+    b"end-of-candidates",
+    b"extmap",
+    b"extmap-allow-mixed",
+    b"fingerprint",
+    b"group",
+    b"ice-lite",
+    b"ice-options",
+    b"ice-pwd",
+    b"ice-ufrag",
+    b"mid",
+    b"msid",
+    b"msid-semantic",
+    b"rtcp-fb",
+    b"rtcp-rsize",
+    b"setup",
+    b"ssrc",
+    b"ssrc-group",
+    b"tls-id",
+];
+/// What is offered to plain RTP beside the offer's own, so that a browser with Opus alone can be understood: rtpengine transcodes then,
+/// and not if the two share a codec.
+const PLAIN_CODECS: [&[u8]; 2] = [b"PCMA", b"PCMU"];
+
+type Flags = Vec<(&'static [u8], Value<'static>)>;
+
+/// For what `sender` wrote, towards `recipient`.
+pub(super) fn flags(sender: Leg, recipient: Leg, role: Role) -> Flags {
+    let mut flags: Flags = vec![(b"replace", list(&[b"origin", b"session-connection"]))];
+    let mut words: Vec<&'static [u8]> = Vec::new();
+    match recipient {
+        Leg::Web => {
+            flags.push((b"ICE", Value::Text(b"force")));
+            flags.push((b"transport-protocol", Value::Text(b"UDP/TLS/RTP/SAVPF")));
+            flags.push((b"SDES", list(&[b"off"])));
+            if role == Role::Offer {
+                flags.push((b"rtcp-mux", list(&[b"require"])));
+                words.push(b"generate-mid");
+            }
+        }
+        Leg::Sip(_) => {
+            flags.push((b"ICE", Value::Text(b"remove")));
+            flags.push((b"transport-protocol", Value::Text(b"RTP/AVP")));
+            if role == Role::Offer {
+                flags.push((b"rtcp-mux", list(&[b"demux"])));
+            }
+            if role == Role::Offer && sender == Leg::Web {
+                let codecs = Value::Dictionary(vec![(b"transcode", list(&PLAIN_CODECS))]);
+                flags.push((b"codec", codecs));
+            }
+        }
+    }
+    // RFC 8842 §5.3: the browser begins, once its ICE has found a way; a ClientHello of ours before that is lost.
+    if [sender, recipient].contains(&Leg::Web) {
+        flags.push((b"DTLS", Value::Text(b"passive")));
+    }
+    flags.extend((!words.is_empty()).then(|| (&b"flags"[..], list(&words))));
+    flags
+}
+
+fn list(words: &[&'static [u8]]) -> Value<'static> {
+    Value::List(words.iter().map(|word| Value::Text(word)).collect())
+}
+
+/// A session description for plain RTP, without what is the browser's alone.
+pub(super) fn plain(sdp: &Bytes) -> Bytes {
+    let mut out = Vec::with_capacity(sdp.len());
+    for line in sdp.split_inclusive(|byte| *byte == b'\n') {
+        if !is_web(line) {
+            out.extend_from_slice(line);
+        }
+    }
+    out.into()
+}
+
+fn is_web(line: &[u8]) -> bool {
+    let Some(attribute) = line.strip_prefix(b"a=") else {
+        return false;
+    };
+    let mut parts = attribute.split(|byte| matches!(byte, b':' | b'\r' | b'\n'));
+    let name = parts.next().unwrap_or_default();
+    WEB_ATTRIBUTES.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(sender: Leg, recipient: Leg, role: Role) -> String {
+        let mut out = Vec::new();
+        Value::Dictionary(flags(sender, recipient, role)).encode(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_leg_has_its_own() {
+        let pbx = Leg::Sip(Some(0));
+        expect_test::expect![[r#"
+            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP8:rtcp-muxl5:demuxe5:codecd9:transcodel4:PCMA4:PCMUee4:DTLS7:passivee
+            d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offe4:DTLS7:passivee
+            d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offe8:rtcp-muxl7:requiree4:DTLS7:passive5:flagsl12:generate-midee
+            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP4:DTLS7:passivee
+            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP8:rtcp-muxl5:demuxee"#]].assert_eq(
+            &[
+                told(Leg::Web, pbx, Role::Offer),
+                told(pbx, Leg::Web, Role::Answer),
+                told(pbx, Leg::Web, Role::Offer),
+                told(Leg::Web, pbx, Role::Answer),
+                told(pbx, pbx, Role::Offer),
+            ]
+            .join("\n"),
+        );
+    }
+
+    #[test]
+    fn what_is_the_browsers_does_not_leave() {
+        let sdp = "v=0\r\na=group:BUNDLE 0\r\nm=audio 4000 RTP/AVP 0 101\r\na=mid:0\r\na=ssrc:1 cname:x\r\n\
+                   a=rtpmap:0 PCMU/8000\r\na=fingerprint:sha-256 AA\r\na=ice-lite\r\na=sendrecv\r\na=midway:x\r\n";
+        let plain = plain(&Bytes::from(sdp));
+        let expected = "v=0\r\nm=audio 4000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\na=midway:x\r\n";
+        assert_eq!(plain, expected.as_bytes());
+    }
+}
