@@ -216,6 +216,8 @@ pub struct Target {
     pub next_hop: Option<String>,
     /// Set on this branch alone.
     pub headers: Vec<(String, String)>,
+    /// What becomes of its media; by the configuration if `None`.
+    pub media: Option<String>,
 }
 
 /// How a target's next hop is found.
@@ -245,6 +247,13 @@ pub trait Names: Send + Sync {
     /// # Errors
     /// [`EditError`].
     fn check_header(&self, name: &str, value: &str) -> Result<(), EditError>;
+    /// A mode of media that the configuration provides for.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check_media(&self, mode: &str) -> Result<(), String> {
+        Err(format!("there is no mode {mode:?}"))
+    }
     /// A header that a policy may answer with: as on a target, and the like of Contact in a redirection if the implementor allows it.
     ///
     /// # Errors

@@ -167,6 +167,17 @@ fn in_a_dialog_a_failure_is_open_and_targets_are_refused() {
 }
 
 #[test]
+fn a_target_may_have_a_way_of_its_own_for_media() {
+    let target = "(call $target) (call $media-direct) (call $next)";
+    let finished = host(&[request("a", target)]).request();
+    assert_eq!(finished.targets[0].media.as_deref(), Some("direct"));
+    let refused = "(call $target) (if (call $media-refused) (then (call $stamp))) (call $next)";
+    let finished = host(&[request("a", refused)]).request();
+    assert_eq!(finished.targets[0].media, None);
+    assert_eq!(fields(finished), "X-Trail: a");
+}
+
+#[test]
 fn the_proxys_fields_are_protected() {
     let host = host(&[request(
         "a",

@@ -32,6 +32,7 @@ impl State {
             uri: None,
             next_hop: None,
             headers: Vec::new(),
+            media: None,
         });
         Ok(index)
     }
@@ -118,6 +119,15 @@ impl Host for State {
         self.check_uri(&uri)?;
         self.change(index, |target| {
             target.next_hop = Some(uri);
+            Ok(())
+        })
+    }
+
+    fn set_media(&mut self, index: u32, mode: String) -> Result<(), types::EditError> {
+        let checked = self.journal_mut()?.names.check_media(&mode);
+        checked.map_err(types::EditError::Invalid)?;
+        self.change(index, |target| {
+            target.media = Some(mode);
             Ok(())
         })
     }

@@ -154,6 +154,7 @@ impl Guest {
             r#"(module
             (import "hookswitch:policy/message@0.1.0" "append-header" (func $append (param i32 i32 i32 i32 i32)))
             (import "hookswitch:policy/target@0.1.0" "add-upstream" (func $add-upstream (param i32 i32 i32 i32)))
+            (import "hookswitch:policy/target@0.1.0" "set-media" (func $set-media (param i32 i32 i32 i32)))
             (import "hookswitch:policy/transaction@0.1.0" "set-attribute" (func $set-transaction (param i32 i32 i32 i32 i32 i32)))
             (import "hookswitch:policy/call@0.1.0" "set-attribute" (func $set-call (param i32 i32 i32 i32 i32 i32)))
             (import "hookswitch:policy/source@0.1.0" "set-identity" (func $set-identity (param i32 i32 i32)))
@@ -179,6 +180,7 @@ impl Guest {
             (data (i32.const 144) "sip:bob@example.com")
             (data (i32.const 176) "eyJhbGciOiJFUzI1NiJ9.e30.AA")
             (data (i32.const 208) "invalid_token")
+            (data (i32.const 224) "direct")
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
                 (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
                 (global.get $heap)
@@ -207,6 +209,13 @@ impl Guest {
                 (call $append (i32.const 80) (i32.const 3) (i32.const 16) (i32.const {bytes}) (i32.const 2048))
                 (i32.load8_u (i32.const 2048)))
             (func $target (call $add-upstream (i32.const 96) (i32.const 3) (i32.const 0) (i32.const 2048)))
+            (func $media-direct (call $set-media (i32.const 0) (i32.const 224) (i32.const 6) (i32.const 2048)))
+            ;; Is a mode that there is not refused, and a target that there is not?
+            (func $media-refused (result i32)
+                (call $set-media (i32.const 0) (i32.const 224) (i32.const 3) (i32.const 2048))
+                (i32.load8_u (i32.const 2048))
+                (call $set-media (i32.const 7) (i32.const 224) (i32.const 6) (i32.const 2048))
+                (i32.load8_u (i32.const 2048)) (i32.and))
             (func $target-refused (result i32) (call $target) (i32.load8_u (i32.const 2048)))
             (func $remember
                 (call $set-transaction (i32.const 16) (i32.const {bytes}) (i32.const 1) (i32.const 96) (i32.const 3) (i32.const 2048))

@@ -259,6 +259,12 @@ impl Names for TwoUpstreams {
             Err("no sip URI".into())
         }
     }
+    fn check_media(&self, mode: &str) -> Result<(), String> {
+        match mode {
+            "direct" => Ok(()),
+            _ => Err("no such mode".into()),
+        }
+    }
     fn check_header(
         &self,
         name: &str,
