@@ -229,6 +229,11 @@ fn metrics(shared: &Shared) -> String {
         shared.locations.registrations(),
     );
     shared.carriers.render(&mut out);
+    head(&mut out, "rtpengine_up", "gauge", "Rtpengines that answer");
+    for (name, is_up) in shared.media.rtpengines() {
+        let labels = format!("node=\"{name}\"");
+        line(&mut out, "rtpengine_up", &labels, u8::from(is_up));
+    }
     head(&mut out, "uptime_seconds", "gauge", "Since the start");
     line(
         &mut out,

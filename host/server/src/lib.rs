@@ -16,6 +16,7 @@ pub mod fuzz;
 mod health;
 mod location;
 pub mod log;
+mod media;
 mod metrics;
 mod names;
 mod observe;

@@ -116,7 +116,7 @@ fn trace(way: Way, listener: &ListenerInfo, peer: SocketAddr, bytes: &Bytes) {
 }
 
 /// A peer must not write lines of its own into our log.
-fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if !is_plain && text.chars().any(char::is_control) {
         text.escape_debug().to_string().into()

@@ -33,6 +33,7 @@ use crate::{
     config::{Config, Store, Upstream, length},
     health::Pings,
     location::{Locations, disk::Disk},
+    media::{LateAnswer, Media},
     metrics::{Gauge, Metrics},
     names, proxy_config, reload,
     source::Source,
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) auth: Arc<Auth>,
     pub(crate) carriers: Carriers,
+    pub(crate) media: Media,
     pub(crate) policies: Arc<Policies>,
     pub(crate) names: Arc<Names>,
     pub(crate) metrics: Arc<Metrics>,
@@ -148,6 +150,7 @@ impl Server {
             admin: admin_address,
         };
         let (mailboxes, letters) = mailboxes(&config);
+        let (media, answers) = Media::start(&config).context("the thread of the rtpengines")?;
         let shared = Arc::new(Shared {
             message_limits: proxy_config::message_limits(&config.limits),
             listeners: bound.iter().map(ListenerInfo::of).collect(),
@@ -159,6 +162,7 @@ impl Server {
             engine,
             auth,
             carriers,
+            media,
             policies,
             names: Arc::new(Names {
                 upstreams: config
@@ -168,6 +172,7 @@ impl Server {
                     .collect(),
                 local_hosts: local_hosts(&config, &bound),
                 limits: proxy_config::message_limits(&config.limits),
+                media: config.media.clone(),
             }),
             metrics: Metrics::new(config.workers),
             capture,
@@ -179,6 +184,7 @@ impl Server {
         });
         // Nobody is to be turned away for a token that the issuer's keys would have verified.
         first_fetch.wait();
+        let letters = letters.into_iter().zip(answers).collect();
         let workers = start_workers(&shared, bound, &keys, &state, letters, &seen)?;
         names::spawn(&shared)?;
         let reload = file
@@ -411,9 +417,10 @@ fn bind_admin(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-type Letters = Vec<mpsc::Receiver<Mail>>;
+/// What a worker reads.
+type Letters = Vec<(mpsc::Receiver<Mail>, mpsc::UnboundedReceiver<LateAnswer>)>;
 
-fn mailboxes(config: &Config) -> (Vec<mpsc::Sender<Mail>>, Letters) {
+fn mailboxes(config: &Config) -> (Vec<mpsc::Sender<Mail>>, Vec<mpsc::Receiver<Mail>>) {
     let room = length(config.limits.mailbox_messages_max);
     (0..config.workers).map(|_| mpsc::channel(room)).unzip()
 }
@@ -431,7 +438,8 @@ fn start_workers(
     let proxies: Vec<_> = proxies.collect();
     let seats = seats(shared, bound, state)?;
     let mut workers = Vec::new();
-    for (((id, mailbox), proxy), seats) in (0..).zip(letters).zip(proxies).zip(seats) {
+    let each = (0..).zip(letters).zip(proxies).zip(seats);
+    for (((id, (mailbox, answers)), proxy), seats) in each {
         let start = worker::Start {
             id: WorkerId(id),
             shared: Arc::clone(shared),
@@ -440,6 +448,7 @@ fn start_workers(
             metrics: shared.metrics.of(id),
             seats,
             mailbox,
+            answers,
             phase: phase.clone(),
         };
         workers.push(worker::spawn(start)?);

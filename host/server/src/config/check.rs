@@ -12,10 +12,10 @@ use toml::{Table, Value};
 
 use super::{
     Capture, Config, Credentials, Dns, Faults, Limits, Log, LogFormat, Registrar, Store, Timers,
-    Upstream, auth, listeners, numbers::in_range, policies, raw, registrations, upstreams,
+    Upstream, auth, listeners, media, numbers::in_range, policies, raw, registrations, upstreams,
 };
 
-const SECTIONS: &str = "server, listener, upstream, registration, routing, registrar, auth, dns, policy, admin, log, capture, limits, timers";
+const SECTIONS: &str = "server, listener, upstream, registration, media, routing, registrar, auth, dns, policy, admin, log, capture, limits, timers";
 const DNS_PORT: u16 = 53;
 const DAY_S: u64 = 24 * 60 * 60;
 
@@ -34,7 +34,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
     };
     let server: raw::Server = file.section("server", &mut faults);
     let listeners = listeners::check(&mut file, &mut faults);
-    let upstreams = upstreams::check(&mut file, &listeners, &mut faults);
+    let media = media::check(&mut file, &mut faults);
+    let upstreams = upstreams::check(&mut file, &listeners, &media, &mut faults);
     let registrations = registrations::check(&mut file, &upstreams, &mut faults);
     let routing: raw::Routing = file.section("routing", &mut faults);
     let admin: raw::Admin = file.section("admin", &mut faults);
@@ -85,6 +86,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
             .collect(),
         upstreams,
         registrations,
+        media,
     };
     if let Err(error) = instances_needed(config.workers.into(), &config.policies) {
         faults.push(
@@ -130,7 +132,11 @@ pub(super) struct File<'a> {
 }
 
 impl File<'_> {
-    fn section<T: DeserializeOwned + Default>(&mut self, name: &str, faults: &mut Faults) -> T {
+    pub(super) fn section<T: DeserializeOwned + Default>(
+        &mut self,
+        name: &str,
+        faults: &mut Faults,
+    ) -> T {
         self.optional(name, faults).unwrap_or_default()
     }
 

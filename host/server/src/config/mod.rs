@@ -7,6 +7,7 @@ mod cidr;
 mod fault;
 mod issuers;
 mod listeners;
+mod media;
 mod numbers;
 mod policies;
 mod raw;
@@ -23,8 +24,12 @@ pub use auth::{Auth, Realm};
 pub use cidr::Cidr;
 pub use fault::{Fault, Faults};
 use hookswitch_policy::PolicySpec;
-use hookswitch_sip::{flow::Transport, proxy::config::Way};
+use hookswitch_sip::{
+    flow::Transport,
+    proxy::{config::Way, io::MediaMode},
+};
 pub use issuers::{Issuer, KeySource, KeyUrl};
+pub use media::{Media, Rtpengine, RtpengineAt, Speech};
 pub use numbers::{Limits, Timers, length};
 pub use registrations::{Login, Password, Registration, Secret};
 
@@ -47,6 +52,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Of ours at upstreams, in the file's order: their index is their `TrunkId`.
     pub registrations: Vec<Registration>,
+    /// What becomes of media.
+    pub media: Media,
     /// Index of the upstream that gets what nobody else claims.
     pub default_upstream: Option<usize>,
     /// Of registrations.
@@ -228,6 +235,10 @@ pub struct Upstream {
     pub keepalive: Option<Keepalive>,
     /// Who we are, if it asks.
     pub login: Option<Login>,
+    /// What becomes of its media; as everybody's if `None`.
+    pub media: Option<MediaMode>,
+    /// What its media is.
+    pub speech: Speech,
 }
 
 /// How an upstream that is the registrar learns that clients are reached through us.

@@ -57,6 +57,15 @@ pub(super) struct Upstream {
     pub(super) password: Option<Secret>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) realm: Option<String>,
+    pub(super) media: Option<String>,
+    pub(super) webrtc: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Media {
+    pub(super) mode: Option<String>,
+    pub(super) rtpengine: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -10,8 +10,8 @@ use rustls::pki_types::ServerName;
 
 use super::{
     Announce, Cidr, ClientCertificates, Faults, Keepalive, KeepaliveBy, Listener, ListenerKind,
-    MemberAt, Oversize, Upstream, UpstreamTls, check::File, listeners::Listeners,
-    numbers::in_range, raw, registrations,
+    Media, MemberAt, Oversize, Speech, Upstream, UpstreamTls, check::File, listeners::Listeners,
+    media, numbers::in_range, raw, registrations,
 };
 use crate::source::transport_name;
 
@@ -21,7 +21,12 @@ const RESERVED: [(&str, &str); 2] = [
     ("stranger", "the side of who belongs to no upstream"),
 ];
 
-pub(super) fn check(file: &mut File, listeners: &Listeners, faults: &mut Faults) -> Vec<Upstream> {
+pub(super) fn check(
+    file: &mut File,
+    listeners: &Listeners,
+    media: &Media,
+    faults: &mut Faults,
+) -> Vec<Upstream> {
     let raw: Vec<(String, raw::Upstream)> = file.list("upstream", faults);
     let mut names = HashSet::new();
     let mut upstreams = Vec::new();
@@ -40,7 +45,12 @@ pub(super) fn check(file: &mut File, listeners: &Listeners, faults: &mut Faults)
                 "choose another name",
             );
         }
-        upstreams.extend(upstream(&key, raw, file, listeners, faults));
+        let mode = media::mode(&format!("{key}.media"), raw.media.as_deref(), media, faults);
+        let checked = upstream(&key, raw, file, listeners, faults);
+        upstreams.extend(checked.map(|upstream| Upstream {
+            media: mode,
+            ..upstream
+        }));
     }
     upstreams
 }
@@ -138,6 +148,11 @@ fn upstream(
         idle_max: Duration::from_secs(idle_s),
         keepalive,
         login,
+        media: None,
+        speech: match raw.webrtc {
+            Some(true) => Speech::WebRtc,
+            Some(false) | None => Speech::Rtp,
+        },
     })
 }
 

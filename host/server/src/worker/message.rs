@@ -10,6 +10,8 @@ use hookswitch_sip::{
     uri::{Host, Uri},
 };
 
+use crate::config;
+
 /// The current message of a hook.
 #[derive(Clone)]
 pub(crate) struct Current {
@@ -136,6 +138,7 @@ pub(crate) struct Names {
     /// Hosts whose users register here, in lower case; empty: all.
     pub(crate) local_hosts: Vec<String>,
     pub(crate) limits: Limits,
+    pub(crate) media: config::Media,
 }
 
 impl Names {
@@ -175,6 +178,10 @@ impl context::Names for Names {
         let mut scratch = scratch().map_err(|error| error.to_string())?;
         let tried = edit::set_request_uri(&mut scratch, &self.limits, uri);
         tried.map_err(|error| error.to_string())
+    }
+
+    fn check_media(&self, mode: &str) -> Result<(), String> {
+        self.media.mode_named(mode).map(drop)
     }
 
     fn check_header(&self, name: &str, value: &str) -> Result<(), EditError> {

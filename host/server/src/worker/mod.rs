@@ -52,6 +52,7 @@ use crate::{
         web, websocket,
     },
 };
+use media::Description;
 use outbox::Outbox;
 pub(crate) use post::Mail;
 pub(crate) use run::{Seat, Start, TIMER_GRAIN, spawn};
@@ -83,6 +84,7 @@ pub(crate) struct Worker {
     alarm: Rc<Notify>,
     sleeping_until: Option<Instant>,
     calls: calls::OpenCalls<RandomState>,
+    seats: media::Seats,
     serials: RandomState,
     last_serial: u64,
 }
@@ -228,14 +230,20 @@ impl Worker {
                 direction,
                 role,
                 sdp,
-                mode: _,
-            } => {
-                let verdict = media::answer(&branch, direction, role, &sdp);
-                self.inputs.push_back(Input::MediaDone { id, verdict });
-            }
-            // A hook that runs on is bounded by its own limits; its late verdict is ignored. Where media goes from end to end nobody need
-            // hear of its end.
-            Output::Withdraw { .. } | Output::MediaNews(_) => {}
+                mode,
+            } => self.ask_media(
+                id,
+                Description {
+                    branch,
+                    direction,
+                    role,
+                    sdp,
+                    mode,
+                },
+            ),
+            Output::MediaNews(news) => self.tell_media(news),
+            // A hook that runs on is bounded by its own limits; its late verdict is ignored.
+            Output::Withdraw { id } => self.withdraw(id),
             Output::Ended(ended) => {
                 self.calls.ended(&ended, Instant::now());
                 self.metrics.ended(&ended);

@@ -214,7 +214,7 @@ fn go_on(finished: Finished, status: Option<u16>, names: &Names) -> Verdict {
     }))
 }
 
-/// Names of upstreams were checked when the target was set.
+/// Names of upstreams and modes were checked when the target was set.
 fn target(target: context::Target, names: &Names) -> Option<Target> {
     let kind = match target.kind {
         context::TargetKind::Uri(uri) => TargetKind::Uri(uri),
@@ -230,7 +230,9 @@ fn target(target: context::Target, names: &Names) -> Option<Target> {
         uri: target.uri,
         next_hop: target.next_hop,
         headers: target.headers,
-        media: None,
+        media: target
+            .media
+            .and_then(|mode| names.media.mode_named(&mode).ok()),
     })
 }
 

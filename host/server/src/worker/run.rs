@@ -30,11 +30,13 @@ use super::{
     calls::OpenCalls,
     keepalive,
     lines::{self, Lines},
+    media::{self, Seats},
     outbox::Outbox,
     policy, post,
 };
 use crate::{
     config::{ListenerKind, length},
+    media::LateAnswer,
     metrics::WorkerMetrics,
     server::{Phase, Shared},
     transport::{
@@ -68,6 +70,8 @@ pub(crate) struct Start {
     pub(crate) metrics: WorkerMetrics,
     pub(crate) seats: Vec<Seat>,
     pub(crate) mailbox: mpsc::Receiver<Mail>,
+    /// Of media, that come late.
+    pub(crate) answers: mpsc::UnboundedReceiver<LateAnswer>,
     /// While it drains nothing new is accepted.
     pub(crate) phase: watch::Receiver<Phase>,
 }
@@ -101,6 +105,7 @@ async fn run(start: Start) {
         metrics,
         seats,
         mailbox,
+        answers,
         phase,
     } = start;
     let (late, late_verdicts) = mpsc::unbounded_channel();
@@ -125,6 +130,7 @@ async fn run(start: Start) {
         alarm: Rc::default(),
         sleeping_until: None,
         calls: OpenCalls::new(RandomState::new(), length(shared.config.limits.calls_max)),
+        seats: Seats::new(length(shared.config.limits.calls_max)),
         serials: RandomState::new(),
         last_serial: 0,
     }));
@@ -133,6 +139,7 @@ async fn run(start: Start) {
     tasks.spawn_local(async move { outbox.flush().await });
     tasks.spawn_local(expire_calls(Rc::clone(&worker)));
     tasks.spawn_local(policy::late_verdicts(late_verdicts, Rc::clone(&worker)));
+    tasks.spawn_local(media::late_answers(answers, Rc::clone(&worker)));
     tasks.spawn_local(lines::open_all(orders, Rc::clone(&worker)));
     keepalive::start(&worker, &mut tasks);
     for (index, socket) in datagrams.into_iter().enumerate() {
@@ -285,9 +292,10 @@ async fn timers(worker: WorkerRef) {
 async fn expire_calls(worker: WorkerRef) {
     loop {
         tokio::time::sleep(EXPIRE_CALLS_EVERY).await;
-        worker
-            .borrow_mut()
-            .turn(|worker| worker.calls.expire(Instant::now()));
+        worker.borrow_mut().turn(|worker| {
+            worker.calls.expire(Instant::now());
+            worker.seats.expire(Instant::now());
+        });
     }
 }
 

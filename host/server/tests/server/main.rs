@@ -15,6 +15,7 @@ mod front;
 mod issuer;
 mod keys;
 mod killed;
+mod media;
 mod names;
 mod registrations;
 mod scene;
