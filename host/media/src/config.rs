@@ -45,7 +45,7 @@ pub struct PlainProfile {
 pub struct Limits {
     /// Calls at once.
     pub calls_max: usize,
-    /// Branches of one call.
+    /// Branches of one call at once.
     pub branches_max: usize,
     /// To tags of one branch.
     pub dialogs_max: usize,

@@ -267,10 +267,7 @@ impl Engine {
     ) -> Result<(), CallError> {
         let max = self.config.limits.calls_max;
         if self.names.len() >= max {
-            return Err(CallError::TooMany {
-                what: "calls of one media worker",
-                max,
-            });
+            return Err(CallError::Full { max });
         }
         if ask.role == Role::Answer {
             return Err(CallError::NoOffer);

@@ -47,7 +47,13 @@ pub(crate) enum CallError {
     /// An answer without an offer.
     #[error("an answer to no offer")]
     NoOffer,
-    /// A limit.
+    /// No more calls.
+    #[error("more than {max} calls of one media worker")]
+    Full {
+        /// How many there may be.
+        max: usize,
+    },
+    /// A limit within a call.
     #[error("more than {max} {what}")]
     TooMany {
         /// Of what.
@@ -63,8 +69,8 @@ impl CallError {
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Sdp(_) | Self::Unfit(_) => 488,
-            Self::Open(_) | Self::NoOffer => 500,
-            Self::TooMany { .. } => 503,
+            Self::Open(_) | Self::NoOffer | Self::TooMany { .. } => 500,
+            Self::Full { .. } => 503,
         }
     }
 }
@@ -299,7 +305,9 @@ impl Call {
             (None, Role::Offer) => {}
         }
         let (index, max) = (self.branches.len(), desk.config.limits.branches_max);
-        let leg = u16::try_from(index + 1).ok().filter(|_| index < max);
+        let live = self.branches.iter().filter(|branch| branch.end.is_some());
+        let is_full = live.count() >= max;
+        let leg = u16::try_from(index + 1).ok().filter(|_| !is_full);
         let leg = leg.ok_or(CallError::TooMany {
             what: "branches of one call",
             max,

@@ -387,7 +387,7 @@ fn limits_refuse_and_nothing_leaks() {
     }
     refused(
         world.ask("2", ToCallee, Role::Offer, &offer),
-        expect!["503 more than 2 branches of one call"],
+        expect!["500 more than 2 branches of one call"],
     );
     let mut other = world.branch("0", "");
     other.call = "another".into();
