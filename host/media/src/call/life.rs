@@ -83,14 +83,11 @@ impl Call {
 
     /// The legs that had something due, and have something to say maybe.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<u16> {
-        let callees = self
-            .branches
-            .iter_mut()
-            .filter_map(|branch| branch.end.as_mut());
-        let ends = std::iter::once(&mut self.caller).chain(callees);
+        let callees = self.branches.iter_mut().map(|branch| branch.end.as_mut());
+        let ends = std::iter::once(Some(&mut self.caller)).chain(callees);
         let mut legs = Vec::new();
         for (end, leg) in ends.zip(0..) {
-            if let Way::Web(web) = &mut end.leg.way
+            if let Some(Way::Web(web)) = end.map(|end| &mut end.leg.way)
                 && web.transport.poll_timeout().is_some_and(|due| due <= now)
             {
                 web.transport.handle_timeout(now);

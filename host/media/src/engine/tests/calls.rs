@@ -358,6 +358,24 @@ fn rtcp_speaks_of_the_sources_that_the_other_end_knows() {
 }
 
 #[test]
+fn what_is_due_for_a_leg_leaves_although_another_branch_is_over() {
+    let mut world = World::sip_calls();
+    world.tell("0", ToCallee, Role::Offer, &phone(PHONE, 1, PCMA));
+    world.handle(Input::BranchOver {
+        branch: world.branch("0", ""),
+    });
+    let told = world.tell("1", ToCallee, Role::Offer, &phone(PHONE, 1, PCMA));
+    let answer = answer_of_browser(&world, &told).replace("setup:active", "setup:passive");
+    world.tell("1 b", ToCaller, Role::Answer, &answer);
+    world.browser.setup = crate::dtls::Setup::Passive;
+    world.lost = 1;
+    world.browser_reads(&told);
+    // Our ClientHello is sent again long before the next check comes.
+    world.run_ms(1500);
+    assert!(world.lost == 0 && world.browser.has_keys());
+}
+
+#[test]
 fn forty_minutes() {
     let mut world = World::web_calls();
     let port = connected(&mut world);
