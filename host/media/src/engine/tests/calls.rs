@@ -375,6 +375,43 @@ fn what_is_due_for_a_leg_leaves_although_another_branch_is_over() {
     assert!(world.lost == 0 && world.browser.has_keys());
 }
 
+/// Descriptions in which bytes were changed, cut out and repeated, as offers and as answers, from either side.
+#[test]
+fn no_description_brings_an_engine_down() {
+    let mut world = World::web_calls();
+    let samples = [world.by_browser(CHROMIUM_VIDEO), phone(PHONE, 1, PCMA)];
+    let (mut state, mut told) = (1_u32, 0);
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        usize::try_from(state >> 8).unwrap() % below
+    };
+    for _ in 0..4000 {
+        let mut bytes = samples[draw(2)].clone().into_bytes();
+        for _ in 0..draw(4) {
+            let (at, length) = (draw(bytes.len()), draw(24));
+            let end = bytes.len().min(at + length);
+            match draw(3) {
+                0 => bytes[at] = u8::try_from(draw(128)).unwrap(),
+                1 => drop(bytes.drain(at..end)),
+                _ => bytes.extend_from_within(at..end),
+            }
+        }
+        let role = [Role::Offer, Role::Answer][draw(2)];
+        let direction = [ToCallee, ToCaller][draw(2)];
+        let sdp = String::from_utf8(bytes).unwrap();
+        if let Answer::Replace(sdp) = world.ask(["0", "0 a", "1 b"][draw(3)], direction, role, &sdp)
+        {
+            crate::sdp::Session::parse(&sdp).expect("what we tell can be read");
+            told += 1;
+        }
+    }
+    assert!(told > 400, "{told}");
+    world.handle(Input::End {
+        call: "call".into(),
+    });
+    assert!(world.ports.open.is_empty());
+}
+
 #[test]
 fn forty_minutes() {
     let mut world = World::web_calls();
