@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = LocalSet::new().block_on(&runtime, async {
+    let work = async {
         match what.as_str() {
             "options" => requests(&options, Kind::Options, From::Browsers).await,
             "calls" => requests(&options, Kind::Call, From::Browsers).await,
@@ -53,10 +53,17 @@ fn main() -> Result<()> {
             "handshakes" => handshakes(&options).await,
             unknown => bail!("{unknown}?\n{USAGE}"),
         }
-    })?;
+    };
+    let bounded = async { tokio::time::timeout(WORK_MAX, work).await };
+    let report = LocalSet::new()
+        .block_on(&runtime, bounded)
+        .with_context(|| format!("{what}: not done in {WORK_MAX:?}, so the server hangs"))??;
     println!("{report}");
     Ok(())
 }
+
+/// Nothing that is measured takes half as long.
+const WORK_MAX: Duration = Duration::from_secs(150);
 
 /// Ten thousand browsers are as many files.
 fn raise_open_files() -> Result<()> {

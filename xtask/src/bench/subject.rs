@@ -60,6 +60,13 @@ impl Kind {
             Self::KamailioLua => "Kamailio, Lua",
         }
     }
+
+    pub(super) fn is_peer(self) -> bool {
+        match self {
+            Self::Reused | Self::Fresh => false,
+            Self::Kamailio | Self::KamailioLua => true,
+        }
+    }
 }
 
 /// A server that runs until this is dropped.
