@@ -8,7 +8,7 @@ use super::{
     ids::{BranchId, TxId},
     io::Cause,
     names::default_port,
-    server_tx::{Client, ServerMachine, ServerTx},
+    server_tx::{Client, Phase, ServerMachine, ServerTx},
 };
 use crate::{
     flow::{Destination, FlowId, Side, Transport},
@@ -47,6 +47,11 @@ impl Proxy {
             self.release_gate(gate);
         }
         self.forget_if_done(branch.tx);
+        // It may have been the one whose 2xx the client's answer waited for.
+        let waits = |tx: &ServerTx| tx.phase == Phase::Settling;
+        if self.servers.get(&branch.tx).is_some_and(|tx| waits(tx)) {
+            self.stage_may_be_over(branch.tx);
+        }
     }
 
     /// One that has only to absorb retransmissions until Timer K (RFC 3261 §17.1.2.2) needs no more than its name for it.
