@@ -35,7 +35,8 @@ const PLAIN_CODECS: [&[u8]; 2] = [b"PCMA", b"PCMU"];
 
 type Flags = Vec<(&'static [u8], Value<'static>)>;
 
-/// For what `sender` wrote, towards `recipient`.
+/// For what `sender` wrote, towards `recipient`. Nothing is said of who begins DTLS: rtpengine checks candidates and says ClientHello as soon
+/// as it has an offer, and a browser takes the first one for the decision, whatever the answer says.
 pub(super) fn flags(sender: Leg, recipient: Leg, role: Role) -> Flags {
     let mut flags: Flags = vec![(b"replace", list(&[b"origin", b"session-connection"]))];
     let mut words: Vec<&'static [u8]> = Vec::new();
@@ -60,10 +61,6 @@ pub(super) fn flags(sender: Leg, recipient: Leg, role: Role) -> Flags {
                 flags.push((b"codec", codecs));
             }
         }
-    }
-    // RFC 8842 §5.3: the browser begins, once its ICE has found a way; a ClientHello of ours before that is lost.
-    if [sender, recipient].contains(&Leg::Web) {
-        flags.push((b"DTLS", Value::Text(b"passive")));
     }
     flags.extend((!words.is_empty()).then(|| (&b"flags"[..], list(&words))));
     flags
@@ -107,10 +104,10 @@ mod tests {
     fn each_leg_has_its_own() {
         let pbx = Leg::Sip(Some(0));
         expect_test::expect![[r#"
-            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP8:rtcp-muxl5:demuxe5:codecd9:transcodel4:PCMA4:PCMUee4:DTLS7:passivee
-            d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offe4:DTLS7:passivee
-            d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offe8:rtcp-muxl7:requiree4:DTLS7:passive5:flagsl12:generate-midee
-            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP4:DTLS7:passivee
+            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP8:rtcp-muxl5:demuxe5:codecd9:transcodel4:PCMA4:PCMUeee
+            d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offee
+            d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offe8:rtcp-muxl7:requiree5:flagsl12:generate-midee
+            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVPe
             d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP8:rtcp-muxl5:demuxee"#]].assert_eq(
             &[
                 told(Leg::Web, pbx, Role::Offer),
