@@ -3,7 +3,7 @@
 
 import { Inviter, Messager, Registerer, RegistererState, SessionState, UserAgent, Web } from "sip.js";
 import { account, addressOf, contact, credentials, domain, instance, password, sendsTone, server, toneHz } from "./account.js";
-import { heard, listen, tone } from "./sound.js";
+import { heard, heardAt, listen, tone } from "./sound.js";
 
 const LOG_ENTRIES_MAX = 200;
 const ICE_GATHERING_MS_MAX = 500;
@@ -95,16 +95,27 @@ function uriOf(target) {
   return uri;
 }
 
-async function dial(target) {
+/** `earlyMedia`: hear the other side before it answers. SIP.js can do that only where one answers alone: it ends the call if another does. */
+async function dial(target, { earlyMedia = false } = {}) {
   if (session) throw new Error("there is a call already");
-  await invite(new Inviter(userAgent, uriOf(target), { extraHeaders: credentials, sessionDescriptionHandlerOptions }), target);
+  const options = { extraHeaders: credentials, earlyMedia, sessionDescriptionHandlerOptions };
+  await invite(new Inviter(userAgent, uriOf(target), options), target, earlyMedia);
 }
 
-async function invite(inviter, target) {
+async function invite(inviter, target, earlyMedia = false) {
   begin(inviter, "calling", target);
   const onReject = ({ message }) => (call.ended = `${message.statusCode} ${message.reasonPhrase}`);
-  const onProgress = ({ message }) => (call.progress = message.statusCode, draw());
+  const onProgress = ({ message }) => {
+    call.progress = message.statusCode;
+    if (earlyMedia && message.body) hearEarly(inviter.sessionDescriptionHandler.remoteMediaStream);
+    draw();
+  };
   await inviter.invite({ requestDelegate: { onReject, onProgress } });
+}
+
+/** The session description may have come and its sound not yet. */
+function hearEarly(stream) {
+  stream.onaddtrack = () => listen(stream);
 }
 
 function onInvite(invitation) {
@@ -190,6 +201,11 @@ async function refer(target) {
 function mute(on) {
   call.muted = on;
   passSound();
+}
+
+/** Sends keys of the keypad as RFC 4733 has them. */
+function press(keys) {
+  if (!session.sessionDescriptionHandler.sendDtmf(keys)) throw new Error("not now");
 }
 
 function passSound() {
@@ -285,7 +301,7 @@ function hearing() {
 }
 
 window.phone = {
-  register, unregister, call: dial, answer, hangup, hold, mute, refer, message, heard,
+  register, unregister, call: dial, answer, hangup, hold, mute, press, refer, message, heard, heardAt,
   status: () => ({ account, registered: isRegistered(), call: { ...call } }),
   messages: () => messages,
   log: () => log,

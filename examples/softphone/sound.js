@@ -31,3 +31,11 @@ export function heard() {
   const loudest = bins.reduce((best, value, index) => (value > bins[best] ? index : best), 0);
   return { hz: Math.round((loudest * audio.sampleRate) / analyser.fftSize), level: bins[loudest] / 255 };
 }
+
+/** How loud this frequency is in what is received, from 0 to 1. */
+export function heardAt(hz) {
+  if (!analyser) return 0;
+  const bins = new Uint8Array(analyser.frequencyBinCount);
+  analyser.getByteFrequencyData(bins);
+  return bins[Math.round((hz * analyser.fftSize) / audio.sampleRate)] / 255;
+}

@@ -1,10 +1,11 @@
 """A phone for the end-to-end tests: pjsua2 with one account and one call.
 
 A JSON request on each line of standard input, a JSON event on each line of standard output. The end of the input ends it.
-    {"do": "call", "uri": "sip:…"} {"do": "answer"} {"do": "hang up"} {"do": "hold"} {"do": "resume"}
+    {"do": "call", "uri": "sip:…"} {"do": "call without offer", "uri": "sip:…"} {"do": "answer early"} {"do": "answer"} {"do": "hang up"}
+    {"do": "hold"} {"do": "resume"} {"do": "press", "key": "5"}
     {"do": "transfer", "uri": "sip:…"} {"do": "message", "uri": "sip:…", "text": "…"}
     {"event": "registered"} {"event": "incoming"} {"event": "ringing"} {"event": "talking"} {"event": "ended"}
-    {"event": "message", "text": "…"}
+    {"event": "key", "key": "5"} {"event": "message", "text": "…"}
 """
 
 import json
@@ -42,8 +43,34 @@ class Call(pjsua2.Call):
         elif info.state == pjsua2.PJSIP_INV_STATE_DISCONNECTED:
             say(event="ended", status=info.lastStatusCode)
 
+    def onCallMediaState(self, _):
+        for index, media in enumerate(self.getInfo().media):
+            if media.type == pjsua2.PJMEDIA_TYPE_AUDIO and media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE:
+                audio = self.getAudioMedia(index)
+                Sound.tone.startTransmit(audio)
+                audio.startTransmit(Sound.recorder)
+
+    def onDtmfDigit(self, pressed):
+        say(event="key", key=pressed.digit)
+
     def onCallTransferRequest(self, request):
         request.newCall = Call(self.account)
+
+
+class Sound:
+    """What it sends, and the file with what it hears."""
+
+    @classmethod
+    def start(cls, hz):
+        cls.tone = pjsua2.ToneGenerator()
+        cls.tone.createToneGenerator()
+        tone = pjsua2.ToneDesc()
+        tone.freq1, tone.freq2, tone.on_msec, tone.off_msec = hz, 0, 1000, 0
+        tones = pjsua2.ToneDescVector()
+        tones.append(tone)
+        cls.tone.play(tones, True)
+        cls.recorder = pjsua2.AudioMediaRecorder()
+        cls.recorder.createRecorder("heard.wav")
 
 
 class Account(pjsua2.Account):
@@ -71,20 +98,34 @@ def hang_up():
     Call.current.hangup(operation)
 
 
-def answer():
+def call(account, uri, flags=0):
+    operation = pjsua2.CallOpParam(True)
+    operation.opt.flag |= flags
+    Call(account).makeCall(uri, operation)
+
+
+def answer(status):
     operation = pjsua2.CallOpParam()
-    operation.statusCode = 200
+    operation.statusCode = status
     Call.current.answer(operation)
 
 
-def resume(endpoint):
+def hold():
+    Call.current.setHold(pjsua2.CallOpParam(True))
+
+
+def resume():
     operation = pjsua2.CallOpParam(True)
     operation.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
+    Call.current.reinvite(operation)
+
+
+def once_possible(endpoint, offer):
+    """The re-INVITE before it, of whichever side, may not be over yet; what pjsua2 raises would end it, and its call."""
     while True:
         try:
-            return Call.current.reinvite(operation)
+            return offer()
         except pjsua2.Error:
-            # The re-INVITE that holds the call is not over yet.
             endpoint.libHandleEvents(POLL_MS)
 
 
@@ -102,15 +143,21 @@ def message(account, uri, text):
 def obey(endpoint, account, request):
     do, uri = request["do"], request.get("uri")
     if do == "call":
-        Call(account).makeCall(uri, pjsua2.CallOpParam(True))
+        call(account, uri)
+    elif do == "call without offer":
+        call(account, uri, pjsua2.PJSUA_CALL_NO_SDP_OFFER)
+    elif do == "answer early":
+        answer(183)
     elif do == "answer":
-        answer()
+        answer(200)
     elif do == "hang up":
         hang_up()
     elif do == "hold":
-        Call.current.setHold(pjsua2.CallOpParam(True))
+        once_possible(endpoint, hold)
     elif do == "resume":
-        resume(endpoint)
+        once_possible(endpoint, resume)
+    elif do == "press":
+        Call.current.dialDtmf(request["key"])
     elif do == "transfer":
         Call.current.xfer(uri, pjsua2.CallOpParam(True))
     elif do == "message":
@@ -119,11 +166,13 @@ def obey(endpoint, account, request):
         raise ValueError(do)
 
 
-def start(endpoint, transport):
+def start(endpoint, transport, tone_hz):
     config = pjsua2.EpConfig()
     # Callbacks come from libHandleEvents, on this thread.
     config.uaConfig.threadCnt = 0
     config.uaConfig.mainThreadOnly = True
+    # It takes an even tone for silence.
+    config.medConfig.noVad = True
     config.logConfig.level = config.logConfig.consoleLevel = 0
     config.logConfig.filename = "pjsua.log"
     config.logConfig.level = 5
@@ -135,6 +184,7 @@ def start(endpoint, transport):
     endpoint.transportCreate(kind, listener)
     endpoint.audDevManager().setNullDev()
     endpoint.libStart()
+    Sound.start(tone_hz)
 
 
 def register(user, domain, server, transport, password):
@@ -143,6 +193,7 @@ def register(user, domain, server, transport, password):
     config.regConfig.registrarUri = f"sip:{domain}"
     # Or it offers anew after each answer that leaves a choice.
     config.mediaConfig.lockCodecEnabled = False
+    config.mediaConfig.transportConfig.boundAddress = "127.0.0.1"
     config.sipConfig.proxies.append(f"sip:{server};transport={transport};lr")
     config.sipConfig.authCreds.append(pjsua2.AuthCredInfo("digest", "*", user, 0, password))
     account = Account()
@@ -153,8 +204,8 @@ def register(user, domain, server, transport, password):
 def main():
     endpoint = pjsua2.Endpoint()
     transport = sys.argv[4]
-    start(endpoint, transport)
-    account = register(*sys.argv[1:])
+    start(endpoint, transport, int(sys.argv[6]))
+    account = register(*sys.argv[1:6])
     unread = b""
     while True:
         endpoint.libHandleEvents(POLL_MS)

@@ -57,6 +57,13 @@ pub(crate) const BARESIP: Need = Need {
     rustup: &[],
     packages: || debian(&["baresip-core"]),
 };
+/// Stands between browsers and phones in the end-to-end tests.
+pub(crate) const RTPENGINE: Need = Need {
+    purpose: "the media relay of the tests",
+    is_met: || which("rtpengine").is_some(),
+    rustup: &[],
+    packages: || debian(&["rtpengine-daemon"]),
+};
 /// The PBX of the end-to-end tests, and what makes its certificate.
 pub(crate) const KAMAILIO: Need = Need {
     purpose: "the PBX of the tests",

@@ -23,6 +23,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         install::CHROMIUM,
         install::SIPP,
         install::BARESIP,
+        install::RTPENGINE,
         install::KAMAILIO,
         install::TSHARK,
         install::PIP,

@@ -2,7 +2,7 @@
 
 import JsSIP from "jssip";
 import { account, addressOf, contact, credentials, domain, instance, password, server, toneHz } from "../../../examples/softphone/account.js";
-import { heard, listen, tone } from "../../../examples/softphone/sound.js";
+import { heard, heardAt, listen, tone } from "../../../examples/softphone/sound.js";
 
 const ICE_GATHERING_MS_MAX = 500;
 
@@ -63,10 +63,14 @@ function begin(next, state, peer) {
   session = next;
   Object.assign(call, { state, peer, progress: 0, held: false, heldByPeer: false, ended: "" });
   session.on("icecandidate", ({ ready }) => setTimeout(ready, ICE_GATHERING_MS_MAX));
-  session.on("progress", ({ originator, response }) => originator === "remote" && (call.progress = response.status_code));
+  session.on("progress", ({ originator, response }) => {
+    if (originator !== "remote") return;
+    call.progress = response.status_code;
+    if (response.body) hear(next);
+  });
   session.on("confirmed", () => {
     call.state = "talking";
-    listen(new MediaStream(next.connection.getReceivers().map(({ track }) => track)));
+    hear(next);
   });
   session.on("hold", ({ originator }) => originator === "remote" && (call.heldByPeer = true));
   session.on("unhold", ({ originator }) => originator === "remote" && (call.heldByPeer = false));
@@ -77,6 +81,10 @@ function begin(next, state, peer) {
     else if (message?.status_code) end(next, `${message.status_code} ${message.reason_phrase}`);
     else end(next, cause === JsSIP.C.causes.CANCELED ? "cancelled by the other side" : cause);
   });
+}
+
+function hear({ connection }) {
+  listen(new MediaStream(connection.getReceivers().map(({ track }) => track)));
 }
 
 /** A call that was left for another ends without a word. */
@@ -121,7 +129,8 @@ window.phone = {
   answer: async () => session.answer(await options()),
   /** Ends the call in whichever way its state asks for: CANCEL, a 480, or BYE. */
   hangup: () => session?.terminate(call.state === "ringing" ? { status_code: 480 } : {}),
-  hold, refer, message, heard,
+  press: (keys) => session.sendDTMF(keys, { transportType: "RFC2833" }),
+  hold, refer, message, heard, heardAt,
   status: () => ({ account, registered: userAgent.isRegistered(), call: { ...call } }),
   messages: () => messages,
   log: () => log,

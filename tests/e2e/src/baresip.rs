@@ -21,9 +21,10 @@ use crate::{
 };
 
 const POLL_MS: u64 = 20;
-/// What people are told, messages too, is shown where there is a terminal's module.
-const MODULES: [&str; 7] = [
+/// What people are told, messages too, is shown where there is a terminal's module; `sndfile` writes down what is heard.
+const MODULES: [&str; 8] = [
     "stdio",
+    "sndfile",
     "opus",
     "g711",
     "ausine",
@@ -31,6 +32,7 @@ const MODULES: [&str; 7] = [
     "ice",
     "dtls_srtp",
 ];
+const PLAIN_MODULES: [&str; 5] = ["stdio", "g711", "ausine", "aubridge", "sndfile"];
 const APPLICATIONS: [&str; 4] = ["account", "contact", "menu", "ctrl_tcp"];
 
 /// A running baresip; killed when dropped.
@@ -39,6 +41,16 @@ pub struct Baresip {
     control: RefCell<Control>,
     address: String,
     output: PathBuf,
+    folder: PathBuf,
+}
+
+/// What its session descriptions say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sound {
+    /// DTLS-SRTP and ICE.
+    WebRtc,
+    /// Neither.
+    Plain,
 }
 
 struct Control {
@@ -51,9 +63,19 @@ impl Baresip {
     /// Starts it in a new folder below `folder`, with a tone of `tone_hz`, and waits until it is registered.
     #[must_use]
     pub fn start(folder: &Path, account: Account, tone_hz: u32) -> Self {
+        Self::start_as(folder, account, tone_hz, Sound::WebRtc)
+    }
+
+    /// The same, but it knows G.711 over plain RTP alone.
+    #[must_use]
+    pub fn start_plain(folder: &Path, account: Account, tone_hz: u32) -> Self {
+        Self::start_as(folder, account, tone_hz, Sound::Plain)
+    }
+
+    fn start_as(folder: &Path, account: Account, tone_hz: u32, sound: Sound) -> Self {
         let folder = folder.join(account.user);
         fs::create_dir_all(&folder).expect("a folder for baresip");
-        let control = write_configuration(&folder, account, tone_hz);
+        let control = write_configuration(&folder, account, tone_hz, sound);
         let output = folder.join("output");
         let log = fs::File::create(&output).expect("a file for its output");
         let process = Command::new("baresip")
@@ -74,6 +96,7 @@ impl Baresip {
             control,
             address: account.uri(),
             output,
+            folder,
         };
         baresip.until_registered();
         baresip
@@ -123,7 +146,7 @@ impl Baresip {
 
     /// Waits for an event; what came before it is forgotten.
     #[track_caller]
-    fn until(&self, kind: &str) {
+    fn until(&self, kind: &str) -> Value {
         let control = &mut *self.control.borrow_mut();
         loop {
             let event = control
@@ -131,7 +154,7 @@ impl Baresip {
                 .pop_front()
                 .map_or_else(|| control.next(), Ok);
             match event {
-                Ok(event) if event["type"] == kind => return,
+                Ok(event) if event["type"] == kind => return event,
                 Ok(_) => {}
                 Err(error) => panic!("baresip never saw {kind}: {error}\n{}", self.said()),
             }
@@ -199,6 +222,15 @@ impl Far for Baresip {
         self.command(if on { "hold" } else { "resume" }, "");
     }
 
+    /// It is a short one: the other side hears several.
+    fn presses(&self, key: char) {
+        self.command("sndcode", &key.to_string());
+    }
+
+    fn hears_key(&self, key: char) {
+        while self.until("CALL_DTMF_START")["param"] != key.to_string() {}
+    }
+
     fn transfers(&self, uri: &str) {
         self.command("transfer", uri);
     }
@@ -206,6 +238,14 @@ impl Far for Baresip {
     /// To the one contact that it has.
     fn sends(&self, text: &str) {
         self.command("message", text);
+    }
+
+    /// Of the newest call.
+    fn recording(&self) -> Option<PathBuf> {
+        let files = fs::read_dir(&self.folder).ok()?.flatten();
+        let files = files.map(|file| file.path());
+        let decoded = files.filter(|path| path.to_string_lossy().ends_with("dec.wav"));
+        decoded.max_by_key(|path| fs::metadata(path).and_then(|file| file.created()).ok())
     }
 
     fn receives(&self, text: &str) {
@@ -252,20 +292,29 @@ fn connect(port: u16) -> BufReader<TcpStream> {
 }
 
 /// Gives the port of its control.
-fn write_configuration(folder: &Path, account: Account, tone_hz: u32) -> u16 {
+fn write_configuration(folder: &Path, account: Account, tone_hz: u32, sound: Sound) -> u16 {
     // It takes the second for TLS.
     let listen = free_row(3);
     let control = listen.port() + 2;
-    let modules = MODULES
-        .map(|module| format!("module {module}.so\n"))
-        .concat();
+    let modules = match sound {
+        Sound::WebRtc => &MODULES[..],
+        Sound::Plain => &PLAIN_MODULES[..],
+    };
+    let modules = modules.iter().map(|module| format!("module {module}.so\n"));
+    let modules: String = modules.collect();
     let applications = APPLICATIONS
         .map(|module| format!("module_app {module}.so\n"))
         .concat();
+    // Opus has two. Its sine knows two and one rate alone.
+    let (channels, media) = match sound {
+        Sound::WebRtc => (2, "mediaenc=dtls_srtp;medianat=ice"),
+        Sound::Plain => (1, "audio_codecs=PCMU,PCMA"),
+    };
     let config = format!(
         "sip_listen {listen}\nctrl_tcp_listen 127.0.0.1:{control}\nnet_interface 127.0.0.1\nrtcp_mux yes\n\
-         audio_source ausine,{tone_hz}\naudio_player aubridge,x\naudio_alert aubridge,y\nausrc_channels 2\nauplay_channels 2\n\
-         module_path /usr/lib/baresip/modules\n{modules}{applications}"
+         audio_source ausine,{tone_hz}\naudio_player aubridge,x\naudio_alert aubridge,y\nausrc_srate 48000\nausrc_channels 2\nauplay_channels {channels}\n\
+         snd_path {}\nmodule_path /usr/lib/baresip/modules\n{modules}{applications}",
+        folder.display()
     );
     let Account {
         user,
@@ -275,7 +324,7 @@ fn write_configuration(folder: &Path, account: Account, tone_hz: u32) -> u16 {
     let transport = transport.name();
     let accounts = format!(
         "<{};transport={transport}>;auth_user={user};auth_pass={};outbound=\"sip:{server};transport={transport}\";regint=300;\
-         mediaenc=dtls_srtp;medianat=ice\n",
+         {media}\n",
         account.uri(),
         account.password()
     );

@@ -23,12 +23,25 @@ pub enum Setup {
     Policies(RulesAt),
     /// Registers who has a user's password, on disk.
     Registrar,
+    /// Registers who has a user's password, and has an rtpengine between browsers and phones.
+    Media(Nodes),
     /// Registers who has a token of an identity provider.
     Tokens,
     /// Sends everything to a PBX that is the registrar, which learns of browsers by this.
     Relay(Announce, Upstream),
     /// Registers who has a user's password, on disk, and sends what it does not know to a PBX.
     Beside(Upstream),
+}
+
+/// The rtpengines that there are.
+#[derive(Clone, Copy, Debug)]
+pub enum Nodes {
+    /// One, over UDP.
+    Udp(SocketAddr),
+    /// One, over WebSocket.
+    WebSocket(SocketAddr),
+    /// Two, over UDP.
+    Two(SocketAddr, SocketAddr),
 }
 
 /// How a PBX learns the way to a browser.
@@ -108,6 +121,7 @@ pub(crate) fn write_configuration(folder: &Path, setup: Setup, pbx: SocketAddr) 
     let parts = match setup {
         Setup::Policies(rules) => [policies(pbx, rules), String::new()],
         Setup::Registrar => [registrar(), String::new()],
+        Setup::Media(nodes) => [registrar(), media(nodes)],
         Setup::Tokens => [tokens(), String::new()],
         Setup::Relay(announce, pbx) => [upstream(announce, pbx), relay()],
         Setup::Beside(pbx) => [upstream(Announce::Path, pbx), registrar() + DEFAULT],
@@ -230,6 +244,15 @@ config = {{ realm = "{DOMAIN}", remember = "connection" }}
 grants = {{ auth = ["{DOMAIN}"] }}
 "#
     )
+}
+
+fn media(nodes: Nodes) -> String {
+    let nodes = match nodes {
+        Nodes::Udp(one) => format!("\"udp:{one}\""),
+        Nodes::WebSocket(one) => format!("\"ws:{one}\""),
+        Nodes::Two(one, other) => format!("\"udp:{one}\", \"udp:{other}\""),
+    };
+    format!("\n[media]\nrtpengine = [{nodes}]\n")
 }
 
 /// Its keys and tokens come from `issuer.mjs`.

@@ -1,5 +1,20 @@
 //! The phone at the other end, whatever it is made of: what a scenario asks of it.
 
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    PATIENCE_MS,
+    sound::{self, Heard},
+};
+
+const POLL_MS: u64 = 50;
+/// A pause that is no pause of the network's.
+const QUIET_MS: u64 = 500;
+
 /// One account, one call at a time. Whatever does not come within [`crate::PATIENCE_MS`] fails the test.
 pub trait Far {
     /// What a browser calls to reach it.
@@ -29,6 +44,12 @@ pub trait Far {
     /// Puts the call on hold, or takes it back.
     fn holds(&self, on: bool);
 
+    /// Presses a key of the keypad.
+    fn presses(&self, key: char);
+
+    /// Waits until the other side presses this key.
+    fn hears_key(&self, key: char);
+
     /// Asks the other side to call this URI instead (RFC 3515).
     fn transfers(&self, uri: &str);
 
@@ -38,10 +59,51 @@ pub trait Far {
     /// Waits for a MESSAGE.
     fn receives(&self, text: &str);
 
+    /// The file that it writes what it hears to, once there is one.
+    fn recording(&self) -> Option<PathBuf>;
+
+    /// Waits until it hears this tone, in what comes from now on.
+    fn hears(&self, hz: u32) {
+        let already = self.recorded_bytes();
+        until(&format!("{} hears {hz} Hz", self.address()), || {
+            self.recording()
+                .is_some_and(|file| sound::heard(&file, already, hz) == Heard::Tone)
+        });
+    }
+
+    /// Waits until nothing comes for a while, or silence.
+    fn hears_nothing(&self) {
+        until(&format!("{} hears nothing", self.address()), || {
+            let already = self.recorded_bytes();
+            std::thread::sleep(Duration::from_millis(QUIET_MS));
+            self.recorded_bytes() == already
+                || self
+                    .recording()
+                    .is_some_and(|file| sound::heard(&file, already, 0) == Heard::Silence)
+        });
+    }
+
+    /// Of its recording.
+    fn recorded_bytes(&self) -> usize {
+        let length = self.recording().and_then(|file| fs::metadata(file).ok());
+        length.map_or(0, |file| usize::try_from(file.len()).expect("a short file"))
+    }
+
     /// Waits for a call and takes it.
     fn answers(&self) {
         self.rings();
         self.takes();
         self.talks();
+    }
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(
+            started.elapsed() < Duration::from_millis(PATIENCE_MS),
+            "never: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(POLL_MS));
     }
 }

@@ -62,7 +62,9 @@ impl Kamailio {
             Setup::Relay(Announce::Path, _) => (Some("PATH"), None),
             Setup::Relay(Announce::Contact, _) => (None, None),
             Setup::Beside(Upstream { transport, .. }) => (Some("BESIDE"), Some(transport)),
-            Setup::Policies(_) | Setup::Registrar | Setup::Tokens => panic!("{setup:?} has no PBX"),
+            Setup::Policies(_) | Setup::Registrar | Setup::Media(_) | Setup::Tokens => {
+                panic!("{setup:?} has no PBX")
+            }
         };
         let hookswitch = back.map_or(String::new(), |transport| {
             let address = host.address(transport);

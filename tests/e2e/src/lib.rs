@@ -14,8 +14,10 @@ pub mod kamailio;
 pub mod phone;
 pub mod pjsua;
 mod ports;
+pub mod rtpengine;
 pub mod scenario;
 pub mod sipp;
+pub mod sound;
 mod world;
 
 pub use baresip::Baresip;
@@ -24,6 +26,7 @@ pub use host::Host;
 pub use kamailio::Kamailio;
 pub use phone::{Library, Phone};
 pub use pjsua::Pjsua;
+pub use rtpengine::Rtpengine;
 pub use sipp::Sipp;
 pub use world::{DOMAIN, World};
 

@@ -25,6 +25,8 @@ pub enum Library {
 pub enum Media {
     /// What a browser says.
     WebRtc,
+    /// The same, but for every codec beside Opus.
+    OpusAlone,
     /// Plain RTP, for phones that know no other; nobody hears anything.
     PlainRtp,
 }
@@ -34,6 +36,7 @@ impl Media {
     fn script(self) -> Option<PathBuf> {
         match self {
             Self::WebRtc => None,
+            Self::OpusAlone => Some(here().join("pages/opus-alone.js")),
             Self::PlainRtp => Some(here().join("pages/plain-rtp.js")),
         }
     }
@@ -128,6 +131,15 @@ impl<'a> Phone<'a> {
         self.run(&format!("phone.call({})", json!(target)));
     }
 
+    /// The same, and hears who answers before they do.
+    #[track_caller]
+    pub fn calls_and_listens(&self, target: &str) {
+        self.run(&format!(
+            "phone.call({}, {{ earlyMedia: true }})",
+            json!(target)
+        ));
+    }
+
     /// Waits for a call and leaves it ringing.
     #[track_caller]
     pub fn rings(&self) {
@@ -186,6 +198,20 @@ impl<'a> Phone<'a> {
         self.run(&format!("phone.hold({on})"));
     }
 
+    /// Presses a key of the keypad (RFC 4733).
+    #[track_caller]
+    pub fn presses(&self, key: char) {
+        self.run(&format!("void phone.press({})", json!(key)));
+    }
+
+    /// Waits until the other side presses this key: a browser plays both tones of it.
+    #[track_caller]
+    pub fn hears_key(&self, key: char) {
+        let [low, high] = tones_of(key);
+        let is_heard = |hz| format!("phone.heardAt({hz}) > {HEARD_LEVEL_MIN}");
+        self.until(&format!("{} && {}", is_heard(low), is_heard(high)));
+    }
+
     /// Asks the other side to call `target` instead; what comes of it shows.
     #[track_caller]
     pub fn transfers(&self, target: &str) {
@@ -226,6 +252,17 @@ impl<'a> Phone<'a> {
         ))["headers"]
             .clone()
     }
+}
+
+/// Of a key, in Hz (ITU-T Q.23).
+fn tones_of(key: char) -> [u32; 2] {
+    let rows = [(697, "123A"), (770, "456B"), (852, "789C"), (941, "*0#D")];
+    let columns = [1209, 1336, 1477, 1633];
+    let found = rows.iter().find_map(|(row, keys)| {
+        let column = keys.find(key)?;
+        Some([*row, columns[column]])
+    });
+    found.expect("a key of the keypad")
 }
 
 impl Drop for Phone<'_> {

@@ -29,9 +29,9 @@ pub struct Pjsua {
 }
 
 impl Pjsua {
-    /// Starts it in a new folder below `folder` and waits until it is registered.
+    /// Starts it in a new folder below `folder`, with a tone of `tone_hz`, and waits until it is registered.
     #[must_use]
-    pub fn start(folder: &Path, account: Account) -> Self {
+    pub fn start(folder: &Path, account: Account, tone_hz: u32) -> Self {
         let Account {
             user,
             server,
@@ -49,6 +49,7 @@ impl Pjsua {
                 &server.to_string(),
                 transport.name(),
                 &account.password(),
+                &tone_hz.to_string(),
             ])
             .current_dir(&folder)
             .stdin(Stdio::piped())
@@ -74,6 +75,16 @@ impl Pjsua {
         };
         pjsua.until("registered");
         pjsua
+    }
+
+    /// Calls a URI with an INVITE that offers nothing: the other side does.
+    pub fn calls_without_offer(&self, uri: &str) {
+        self.tell(&json!({"do": "call without offer", "uri": uri}));
+    }
+
+    /// Is heard by whoever calls, and leaves the call ringing.
+    pub fn takes_early(&self) {
+        self.tell(&json!({"do": "answer early"}));
     }
 
     #[track_caller]
@@ -131,6 +142,14 @@ impl Far for Pjsua {
         self.tell(&json!({"do": if on { "hold" } else { "resume" }}));
     }
 
+    fn presses(&self, key: char) {
+        self.tell(&json!({"do": "press", "key": key}));
+    }
+
+    fn hears_key(&self, key: char) {
+        while self.until("key")["key"] != key.to_string() {}
+    }
+
     fn transfers(&self, uri: &str) {
         self.tell(&json!({"do": "transfer", "uri": uri}));
     }
@@ -141,6 +160,10 @@ impl Far for Pjsua {
 
     fn receives(&self, text: &str) {
         while self.until("message")["text"] != text {}
+    }
+
+    fn recording(&self) -> Option<PathBuf> {
+        Some(self.folder.join("heard.wav"))
     }
 }
 

@@ -249,8 +249,10 @@ fn go_through(name: &str, library: Library, peer: Peer) {
             let world = World::start_as(&name, Setup::Registrar);
             let account = bob(transport, world.host.address(transport));
             let far: Box<dyn Far> = match peer.media() {
-                Media::WebRtc => Box::new(Baresip::start(world.host.folder(), account, 700)),
-                Media::PlainRtp => Box::new(Pjsua::start(world.host.folder(), account)),
+                Media::WebRtc | Media::OpusAlone => {
+                    Box::new(Baresip::start(world.host.folder(), account, 700))
+                }
+                Media::PlainRtp => Box::new(Pjsua::start(world.host.folder(), account, 700)),
             };
             run(&world, library, peer, far);
         }
