@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hookswitch_policy::context::Source as _;
 use hookswitch_sip::{
     flow::{Flow, ListenerId},
-    proxy::io::Ended,
+    proxy::io::{Ended, Origin},
     redact::redact,
 };
 
@@ -88,7 +88,10 @@ impl Shared {
             cause = cause_name(ended.cause),
             detail = %printable(&ended.detail),
             took_ms = ended.took.as_secs_f64() * 1_000.0,
-            side = self.side_name(ended.flow.side),
+            side = match ended.origin {
+                Origin::Client => self.side_name(ended.flow.side),
+                Origin::Proxy => "proxy",
+            },
             upstream = ended.upstream.map(|id| self.upstream_name(id)),
             peer = %ended.flow.peer,
             identity = identity_of(&ended.flow).map(tracing::field::display),

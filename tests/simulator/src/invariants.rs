@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use hookswitch_sip::proxy::{
     Gauges,
-    io::{Cause, Ended},
+    io::{Cause, Ended, Origin},
 };
 
 use crate::{
@@ -25,6 +25,8 @@ pub struct Excuses {
     pub first_response: Option<Duration>,
     /// The same, from when the stage of that branch began.
     pub no_answer: Option<Duration>,
+    /// When it was told to end all calls whose media passes through it, with or without an answer.
+    pub media_died: Vec<Duration>,
 }
 
 /// Every broken invariant of a network at rest, in words.
@@ -119,9 +121,11 @@ impl Network<'_> {
                 |at: Duration| limit.is_none_or(|limit| at + BETWEEN_WORKERS_MAX < since + limit);
             limit.is_some() && !invite.heard_at.is_some_and(in_time)
         };
+        let died = |at: &Duration| late(invite.sent_at, at.checked_sub(invite.sent_at));
         // No stage begins before the call.
         late(invite.sent_at, self.excuses.first_response)
             || late(client.since, self.excuses.no_answer)
+            || self.excuses.media_died.iter().any(died)
     }
 
     /// Beside one failure the client heard 2xx of such callees, and nothing else.
@@ -160,7 +164,11 @@ impl Network<'_> {
             counts.entry((*life, call_id, method)).or_default().0 += 1;
         }
         // What is beyond the limit of transactions is refused without one, and each retransmission of it again.
-        let in_full = |ended: &Ended| ended.method() != "CANCEL" && ended.cause != Cause::Overload;
+        let in_full = |ended: &Ended| {
+            ended.method() != "CANCEL"
+                && ended.cause != Cause::Overload
+                && ended.origin == Origin::Client
+        };
         for (life, ended) in self.world.ended.iter().filter(|(_, ended)| in_full(ended)) {
             counts
                 .entry((*life, ended.call_id(), ended.method()))

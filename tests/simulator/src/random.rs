@@ -3,21 +3,17 @@
 //! Fifteen seconds of life, then everybody hangs up, then the clock runs until nothing is left to happen.
 //! [`crate::invariants`] says what must hold afterwards.
 
+mod policies;
+
 use std::{collections::BTreeMap, time::Duration};
 
-use hookswitch_sip::{
-    flow::UpstreamId,
-    proxy::{
-        ProxyConfig,
-        io::{Hook, Target, TargetKind},
-    },
-};
+use hookswitch_sip::proxy::ProxyConfig;
 
 use crate::{
     agent::{Ack, Agent, Answer, Cancelled, Draft, Kind, to_uri},
     invariants::{self, Excuses},
     node::Node,
-    policy::{Act, Rule, When},
+    policy::MediaAct,
     rng::Rng,
     world::World,
 };
@@ -77,6 +73,7 @@ enum Move {
     Return,
     Restart,
     Drain,
+    MediaDies,
     HangUp,
 }
 
@@ -99,6 +96,7 @@ impl Life {
             restarts: Vec::new(),
             first_response: config.timers.first_response,
             no_answer: config.timers.no_answer,
+            media_died: Vec::new(),
         };
         let mut world = World::new(config, seed);
         if ladder == Picture::Blank {
@@ -167,78 +165,6 @@ impl Life {
         self.plan(Duration::ZERO, index, Move::Register);
     }
 
-    fn policies(&mut self) {
-        let elsewhere = |name: u16| {
-            let kind = TargetKind::Upstream(UpstreamId(name));
-            Act::Target(Target {
-                stage: 0,
-                kind,
-                uri: None,
-                next_hop: None,
-                headers: Vec::new(),
-                media: None,
-            })
-        };
-        let user = |user: u32, stage| {
-            let kind = TargetKind::Registered(format!("sip:u{user}@example.com"));
-            Act::Target(Target {
-                stage,
-                kind,
-                uri: None,
-                next_hop: None,
-                headers: Vec::new(),
-                media: None,
-            })
-        };
-        let choices = [
-            (Hook::Request, vec![Act::Reply(403)]),
-            (Hook::Request, vec![Act::Discard]),
-            (Hook::Request, vec![Act::Fault]),
-            (Hook::Request, vec![elsewhere(1)]),
-            (
-                Hook::Request,
-                vec![Act::Set("X-Seen".to_owned(), "yes".to_owned())],
-            ),
-            (Hook::Register, vec![Act::Reply(403)]),
-            (Hook::Branch, vec![Act::Skip]),
-            (Hook::Branch, vec![Act::Fault]),
-            (Hook::Response, vec![Act::Skip]),
-            (Hook::Response, vec![Act::Fault]),
-            (Hook::Failure, vec![elsewhere(1)]),
-            (Hook::Failure, vec![Act::Reply(480)]),
-            (Hook::Request, vec![user(0, 0), user(1, 0), user(2, 1)]),
-            (Hook::Request, vec![user(0, 0), user(1, 1), elsewhere(0)]),
-            (
-                Hook::Request,
-                vec![Act::SetFrom("sip:anonymous@anonymous.invalid".to_owned())],
-            ),
-        ];
-        for hook in [
-            Hook::Register,
-            Hook::Request,
-            Hook::Branch,
-            Hook::Response,
-            Hook::Failure,
-        ] {
-            if self.rng.percent(50) {
-                self.world.node.hooks = self.world.node.hooks.with(hook);
-            }
-        }
-        for _ in 0..self.rng.below(6) {
-            let (hook, acts) = self.rng.pick(&choices).clone();
-            let slow = if self.rng.percent(20) { 6_000 } else { 800 };
-            let when = When::After(self.rng.duration(Duration::from_millis(slow)));
-            let times = 1 + u32::try_from(self.rng.below(3)).unwrap();
-            self.world.oracles.rules.push(Rule {
-                hook,
-                method: None,
-                when,
-                acts,
-                times,
-            });
-        }
-    }
-
     fn plans(&mut self) {
         for agent in 0..self.world.agents.len() {
             for _ in 0..1 + self.rng.below(3) {
@@ -270,6 +196,11 @@ impl Life {
         if self.rng.percent(5) {
             let at = LIFE / 2 + self.rng.duration(LIFE / 2);
             self.plan(at, 0, Move::Drain);
+        }
+        if self.rng.percent(40) {
+            self.world.oracles.media_act = MediaAct::Replace("through us".to_owned());
+            let at = Duration::from_secs(2) + self.rng.duration(LIFE);
+            self.plan(at, 0, Move::MediaDies);
         }
     }
 
@@ -403,6 +334,11 @@ impl Life {
                 }
             }
             Move::Drain => self.world.drain(),
+            Move::MediaDies => {
+                self.world.ladder.note(now, "media dies");
+                self.world.media_dies("chance");
+                self.excuses.media_died.push(now);
+            }
             Move::HangUp => self.hang_up(index),
         }
     }

@@ -18,6 +18,7 @@
 //! lose proxy pbx 2                   the next two packets from the proxy to pbx vanish
 //! policy request INVITE hold; reply 403
 //! store hold / now / 300ms           media likewise, and: media refuse 488, media replace TEXT
+//! media dies                         nothing passes any more: the proxy is to end all calls
 //! release                            lets go of all that is held
 //! pbx challenges BYE                  habit: 407 before it is taken
 //! member pbx silent / answers          what whoever looks after the members finds
@@ -121,6 +122,7 @@ fn run(world: &mut World, command: &str) {
         ["media", "replace", text @ ..] => {
             world.oracles.media_act = MediaAct::Replace(text.join(" "))
         }
+        ["media", "dies"] => world.media_dies("nothing was heard from the browser"),
         ["media", when] => world.oracles.media = when_of(when),
         ["release"] => world.release(),
         ["restart"] => {

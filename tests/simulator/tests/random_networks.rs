@@ -11,10 +11,11 @@ use hookswitch_simulator::{
     random::{Picture, run},
     world::World,
 };
+use hookswitch_sip::proxy::io::Origin;
 
 const SEEDS: u64 = 1_000;
 /// What happened, by name: the networks must be rich enough for each of these to happen somewhere.
-const CAUSES: [&str; 11] = [
+const CAUSES: [&str; 12] = [
     "Forwarded",
     "Policy",
     "PolicyFault",
@@ -26,6 +27,7 @@ const CAUSES: [&str; 11] = [
     "Unreachable",
     "Overload",
     "ClientGone",
+    "ended by the proxy",
 ];
 
 type Tally = BTreeMap<String, u64>;
@@ -105,6 +107,9 @@ fn count(world: &World, tally: &mut Tally) {
     );
     for (_, ended) in &world.ended {
         add(&format!("{:?}", ended.cause), 1);
+        if ended.origin == Origin::Proxy && ended.status == 200 {
+            add("ended by the proxy", 1);
+        }
         if ended.method() == "INVITE" && ended.status == 200 {
             add("calls accepted", 1);
         }

@@ -125,7 +125,7 @@ mod tests {
     use hookswitch_sip::{
         flow::{Attachment, Flow, ListenerId, Side, Transport, WorkerId},
         message::{HeaderName, Message},
-        proxy::io::Cause,
+        proxy::io::{Cause, Origin},
     };
 
     use super::*;
@@ -135,6 +135,7 @@ mod tests {
         let mut request = Message::request(method, "sip:a@h").unwrap();
         request.set(HeaderName::CallId, call_id).unwrap();
         Ended {
+            origin: Origin::Client,
             request: Arc::new(request),
             flow: Arc::new(Flow {
                 id: FlowId::Datagram { listener, peer },

@@ -25,13 +25,14 @@ pub(super) struct Newcomer {
     pub(super) flow: Arc<Flow>,
     /// Where its responses go.
     pub(super) reply_to: Destination,
+    pub(super) client: Client,
     pub(super) request: Message,
     pub(super) policies: Policies,
 }
 
 /// For whom there is room among the transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
+pub(super) enum Room {
     All,
     /// For a request of a dialog alone.
     InDialog,
@@ -59,13 +60,16 @@ impl Proxy {
         let id = self.begin(new, aim, loop_hash);
         match checked {
             Checked::Reply(reply) => self.reply(id, reply),
-            Checked::Request(Aim::Dialog(dialog)) => self.enter_gate(id, dialog.direction),
+            Checked::Request(Aim::Dialog(dialog)) => {
+                self.note_cseq(id);
+                self.enter_gate(id, dialog.direction);
+            }
             Checked::Request(Aim::Client(_) | Aim::Open) => self.ask_request(id),
         }
     }
 
     /// A To tag is a hint only: whether a request is in a dialog is for its token to say.
-    fn room(&self, request: &Message) -> Room {
+    pub(super) fn room(&self, request: &Message) -> Room {
         let limits = &self.config.limits;
         let beyond = self.servers.len().checked_sub(limits.transactions_max);
         match beyond {
@@ -83,11 +87,11 @@ impl Proxy {
     }
 
     /// Its transaction, found by what it has in common with its retransmissions, its ACK and its CANCEL.
-    fn begin(&mut self, new: Newcomer, aim: Aim, loop_hash: u32) -> TxId {
+    pub(super) fn begin(&mut self, new: Newcomer, aim: Aim, loop_hash: u32) -> TxId {
         let id = TxId(self.next_id());
         let (key, kind) = (new.key, new.kind);
         let tx = self.transaction(new, aim, loop_hash);
-        if let FlowId::Connection { .. } = tx.flow.id {
+        if let (FlowId::Connection { .. }, Client::There) = (tx.flow.id, tx.client) {
             self.by_client.insert(tx.flow.id, id);
         }
         self.by_key.insert(key, id);
@@ -109,7 +113,7 @@ impl Proxy {
             key: new.key,
             machine,
             reply_to: new.reply_to,
-            client: Client::There,
+            client: new.client,
             outgoing: None,
             policies: new.policies,
             began: self.now(),

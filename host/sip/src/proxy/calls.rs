@@ -1,5 +1,5 @@
 //! Records of calls. A call has one only while there is something to remember: attributes that policies set, From or To that they
-//! rewrote, credentials of ours that an ACK repeats, and CSeqs of ours. What its dialogs need to be routed is in their flow tokens.
+//! rewrote, credentials of ours that an ACK repeats, CSeqs of ours, and media that passes through us. What its dialogs need to be routed is in their flow tokens.
 
 use std::{
     collections::BTreeMap,
@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Proxy, Timeout,
+    anchor::Anchor,
     config::ProxyTimers,
     credentials::Fields,
     cseq::{Numbers, NumbersKey},
@@ -35,6 +36,8 @@ pub(super) struct Call {
     pub(super) numbers: BTreeMap<NumbersKey, Numbers>,
     /// Dialogs that were answered and have not ended.
     pub(super) dialogs: u32,
+    /// Its media passes through us.
+    pub(super) anchor: Option<Box<Anchor>>,
     /// To tags whose reliable provisional response made an offer (RFC 3262 §5): the PRACK has the answer.
     early_offers: Vec<String>,
     kind: Kind,
@@ -100,6 +103,7 @@ impl Calls {
             credentials: BTreeMap::new(),
             numbers: BTreeMap::new(),
             dialogs: 0,
+            anchor: None,
             early_offers: Vec::new(),
             kind,
             touched: now,
@@ -172,6 +176,9 @@ impl Proxy {
         let is_done = in_dialog && !matches!(status, 401 | 407);
         let hangs_up = is_done && tx.request.method() == Some(Method::Bye);
         let unsubscribes = is_done && ends_subscription(&tx.request);
+        if hangs_up {
+            self.forget_dialog(id);
+        }
         let now = self.now();
         let Some(call) = self.calls.get(key, now) else {
             return;

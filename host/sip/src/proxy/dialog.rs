@@ -47,11 +47,17 @@ pub(super) fn call_key(
         Direction::ToCallee => request.from_tag(),
         Direction::ToCaller => request.to_tag(),
     };
+    let call_id = request.call_id().unwrap_or_default();
+    call_key_of(chance, call_id, tag.unwrap_or_default(), passage)
+}
+
+/// Of what it is named by.
+pub(super) fn call_key_of(chance: &Chance, call_id: &str, tag: &str, passage: u32) -> CallKey {
     let mut hasher = chance.hasher(b'c');
     hasher.write_u32(passage);
-    hasher.write(request.call_id().unwrap_or_default().as_bytes());
+    hasher.write(call_id.as_bytes());
     hasher.write_u8(0xff);
-    hasher.write(tag.unwrap_or_default().as_bytes());
+    hasher.write(tag.as_bytes());
     CallKey(hasher.finish())
 }
 

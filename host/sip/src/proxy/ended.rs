@@ -10,9 +10,11 @@ use crate::{
 /// What a server transaction came to.
 #[derive(Clone, Debug)]
 pub struct Ended {
+    /// Who began it.
+    pub origin: Origin,
     /// As it came, but for our own Routes.
     pub request: Arc<Message>,
-    /// What it came on.
+    /// What it came on; of a request of ours, what it would have come on.
     pub flow: Arc<Flow>,
     /// The dialog's token was verified.
     pub in_dialog: bool,
@@ -42,6 +44,15 @@ impl Ended {
     pub fn call_id(&self) -> &str {
         self.request.call_id().unwrap_or_default()
     }
+}
+
+/// Who began a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Whoever is at the other end of its flow.
+    Client,
+    /// The proxy itself: it ends a call.
+    Proxy,
 }
 
 /// Where a transaction's end comes from: a closed set, for metric labels.

@@ -242,6 +242,7 @@ impl Proxy {
         match verdict {
             MediaVerdict::Unchanged => self.send_branch(id),
             MediaVerdict::Replace(sdp) => {
+                self.anchor_branch(id);
                 let Some(branch) = self.branches.get_mut(&id) else {
                     return;
                 };

@@ -13,7 +13,7 @@ use super::{
     trunk::{TrunkId, TrunkState},
 };
 pub use super::{
-    ended::{Cause, Challenged, DropCause, Ended},
+    ended::{Cause, Challenged, DropCause, Ended, Origin},
     media::{Leg, MediaBranch, MediaMode, MediaNews, MediaVerdict, SdpRole},
 };
 use crate::{
@@ -77,6 +77,13 @@ pub enum Input {
         id: AskId,
         /// What becomes of the session description.
         verdict: MediaVerdict,
+    },
+    /// A call whose media passes through us has none any more: each end gets a BYE. No other call can be ended so.
+    EndCall {
+        /// As [`MediaBranch`] has it.
+        call: Arc<str>,
+        /// Says why, for the Reason of the BYEs.
+        reason: String,
     },
     /// A member of an upstream was looked after.
     Member {

@@ -16,7 +16,8 @@
 //!
 //! **What holds it together.** A `ServerTx` and its `Branch`es live in two maps and name each other by id; each asks at most one thing
 //! at a time, and the ask knows who waits for it, so an answer that nobody waits for is nobody's. A transaction that is over keeps its
-//! branches until they have nothing more to say. Calls have a record only while there is something to remember (`calls`).
+//! branches until they have nothing more to say. Calls have a record only while there is something to remember (`calls`): of those
+//! whose media passes through us what it takes (`anchor`) to end them ourselves (`hang_up`).
 
 pub mod config;
 pub mod credentials;
@@ -26,6 +27,7 @@ pub(crate) mod via;
 
 mod ack;
 mod admit;
+mod anchor;
 mod asks;
 mod believe;
 mod best;
@@ -42,6 +44,7 @@ mod flows;
 mod forget;
 mod forward;
 mod gates;
+mod hang_up;
 mod ids;
 mod index;
 mod media;
@@ -213,6 +216,7 @@ impl Proxy {
                 way,
                 members,
             } => self.on_members(upstream, way, members),
+            Input::EndCall { call, reason } => self.end_call(&call, &reason),
             Input::Begin => self.register_trunks(),
             Input::Drain => {
                 self.service = Service::Draining;

@@ -157,6 +157,7 @@ impl Proxy {
         match verdict {
             MediaVerdict::Unchanged => self.deliver(id, &response),
             MediaVerdict::Replace(sdp) => {
+                self.anchor_branch(id);
                 if response.set_body(sdp, None).is_err() {
                     without_body(&mut response);
                 }
@@ -208,12 +209,14 @@ impl Proxy {
         branch.phase = BranchPhase::Decided;
         self.by_destination.remove(&to, id);
         self.media_answered(id, response);
+        self.refresh_targets(id, response);
         self.hand_down(tx, status, bytes);
         if let (Destination::Flow(callee), Some(tx)) = (to, self.servers.get_mut(&tx)) {
             tx.callee = Some(callee);
         }
         if is_invite {
             self.keep_credentials(id);
+            self.anchor_dialog(id, response);
             self.call_answered(tx);
             self.cancel_losers(tx, id);
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Proxy, Timeout,
     ids::TxId,
-    io::{Cause, DropCause, Ended, Output},
+    io::{Cause, DropCause, Ended, Origin, Output},
     server_tx::{Client, Phase, Plan, ServerEvent},
 };
 use crate::{
@@ -132,8 +132,9 @@ impl Proxy {
         let Some(tx) = self.servers.get(&id) else {
             return;
         };
-        if tx.client == Client::Gone {
-            return;
+        match tx.client {
+            Client::There => {}
+            Client::Gone | Client::Ourselves => return,
         }
         if let Some(bytes) = tx.sent.clone() {
             self.send(tx.reply_to, bytes);
@@ -164,6 +165,10 @@ impl Proxy {
             request.shrink();
         }
         let mut ended = ended_of(&tx.request, &tx.flow, status, cause, detail);
+        ended.origin = match tx.client {
+            Client::There | Client::Gone => Origin::Client,
+            Client::Ourselves => Origin::Proxy,
+        };
         ended.in_dialog = tx.dialog.is_some();
         ended.upstream = upstream;
         ended.callee = tx.callee;
@@ -213,6 +218,7 @@ fn ended_of(
     detail: String,
 ) -> Ended {
     Ended {
+        origin: Origin::Client,
         request: Arc::clone(request),
         flow: Arc::clone(flow),
         in_dialog: false,

@@ -13,7 +13,7 @@ use super::{
     io::{Cause, DropCause, Policies},
     reply::Reply,
     route::Aim,
-    server_tx::ServerEvent,
+    server_tx::{Client, ServerEvent},
 };
 use crate::{
     flow::{Destination, Flow, FlowId, Side},
@@ -75,6 +75,7 @@ impl Proxy {
                         kind,
                         reply_to: reply_to(&request, &flow),
                         flow,
+                        client: Client::There,
                         request,
                         policies,
                     }),

@@ -12,7 +12,7 @@ use super::{
     dialog::with_tag,
     ids::BranchId,
     io::{Cause, DropCause},
-    server_tx::Phase,
+    server_tx::{Client, Phase},
     via::ViaBranch,
 };
 use crate::message::{HeaderName, Message, MessageError, Method};
@@ -34,8 +34,10 @@ impl Proxy {
         if method == Some(Method::Cancel) {
             return self.on_cancel_response(id, &response);
         }
-        // Without a Via below ours it is for us (RFC 3261 §16.7 item 3), who asked for nothing: the timers judge the branch.
-        let is_for_client = response.values(HeaderName::Via).nth(1).is_some();
+        // Without a Via below ours it is for us (RFC 3261 §16.7 item 3), who asked for nothing but where we did: the timers judge the branch.
+        let tx = self.servers.get(&branch.tx);
+        let is_for_client = response.values(HeaderName::Via).nth(1).is_some()
+            || tx.is_some_and(|tx| tx.client == Client::Ourselves);
         if method != branch.request.method()
             || branch.phase == BranchPhase::Preparing
             || !is_for_client

@@ -142,7 +142,7 @@ impl Proxy {
     }
 
     /// Is a Route ours, and with which user?
-    fn read_route<'r>(&self, route: &'r [u8]) -> Option<(bool, Option<&'r str>)> {
+    pub(super) fn read_route<'r>(&self, route: &'r [u8]) -> Option<(bool, Option<&'r str>)> {
         match NameAddr::split(route).ok()?.parsed_uri().ok()? {
             Uri::Sip(uri) => Some((self.names.is_ours(&uri), uri.user)),
             Uri::Tel(_) | Uri::Other(_) => Some((false, None)),

@@ -114,17 +114,10 @@ impl Proxy {
         }
         let call_id = branch.request.call_id().unwrap_or_default().as_bytes();
         let from_tag = branch.request.from_tag().unwrap_or_default().as_bytes();
-        let token = Token {
-            worker: self.config.worker,
-            passage: tx.passage,
-            branch: branch.index,
-            caller: self.caller_end(tx),
-            callee: branch.candidate.place.end,
-            ahead: u8::try_from(branch.ahead).unwrap_or(u8::MAX),
-            media: branch.candidate.media,
-        };
         let (keys, tags) = (&self.config.keys, self.names.tags());
-        let token = token.seal(keys, tags, call_id, from_tag);
+        let token = self
+            .flow_token(tx, branch)
+            .seal(keys, tags, call_id, from_tag);
         let scheme = next_scheme(&branch.request);
         let (here, there) = (tx.flow.listener, branch.candidate.place.listener);
         let mut routes = Vec::with_capacity(2);
@@ -133,6 +126,19 @@ impl Proxy {
             routes.extend(self.names.record_route(scheme, there, &token));
         }
         routes
+    }
+
+    /// Of the dialogs that this branch makes.
+    pub(super) fn flow_token(&self, tx: &ServerTx, branch: &Branch) -> Token {
+        Token {
+            worker: self.config.worker,
+            passage: tx.passage,
+            branch: branch.index,
+            caller: self.caller_end(tx),
+            callee: branch.candidate.place.end,
+            ahead: u8::try_from(branch.ahead).unwrap_or(u8::MAX),
+            media: branch.candidate.media,
+        }
     }
 
     /// The flow token of a request that goes anew says so.

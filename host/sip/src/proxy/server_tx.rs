@@ -71,6 +71,8 @@ pub(super) enum Client {
     There,
     /// The connection that its request came on is gone.
     Gone,
+    /// There is none: nobody waits for an answer, or sends the request again.
+    Ourselves,
 }
 
 /// How far a transaction has come.
@@ -166,7 +168,10 @@ impl ServerTx {
 
     /// Runs its table.
     pub(super) fn step(&mut self, event: ServerEvent) -> &'static [Action] {
-        let reliability = Reliability::from(self.flow.transport);
+        let reliability = match self.client {
+            Client::There | Client::Gone => Reliability::from(self.flow.transport),
+            Client::Ourselves => Reliability::Reliable,
+        };
         match self.machine {
             ServerMachine::Invite(state) => {
                 let event = match event {

@@ -340,7 +340,9 @@ impl Agent {
             client.finals.push((status, tag));
         }
         client.end.get_or_insert(ClientEnd::Final(status));
-        self.end_early_dialogs(index);
+        if client.is_invite() {
+            self.end_early_dialogs(index);
+        }
     }
 
     fn end_early_dialogs(&mut self, index: usize) {

@@ -150,12 +150,12 @@ impl Agent {
                     self.dialogs[at].remote_cseq = request.cseq();
                     let over = self.dialogs[at].state == DialogState::Ended;
                     match method {
+                        _ if over => Some(481),
                         "BYE" => {
                             self.dialogs[at].state = DialogState::Ended;
                             self.stop_repeating(&request.tag("To"));
                             Some(200)
                         }
-                        _ if over => Some(481),
                         _ => None,
                     }
                 }

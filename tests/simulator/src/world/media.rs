@@ -1,7 +1,11 @@
 //! What stands in for media: it answers what it is told to answer, and remembers what it was asked about, since it must hear of each
 //! end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use hookswitch_sip::proxy::io::{
     AskId, Direction, Input, MediaBranch, MediaMode, MediaNews, SdpRole,
@@ -45,6 +49,12 @@ impl MediaBook {
         }
     }
 
+    /// All that it ever heard of.
+    fn calls(&self) -> BTreeSet<Arc<str>> {
+        let names = self.open.keys().chain(&self.answered);
+        names.map(|(call, _)| Arc::from(call.as_str())).collect()
+    }
+
     /// Branches of which this life of the proxy said nothing more.
     pub fn unheard(&self, life: u32) -> impl Iterator<Item = &str> {
         let of_life = self.open.iter().filter(move |(_, began)| **began == life);
@@ -53,6 +63,19 @@ impl MediaBook {
 }
 
 impl World {
+    /// Nothing passes any more through any call that media knows of.
+    pub fn media_dies(&mut self, reason: &str) {
+        for call in self.media.calls() {
+            for worker in 0..self.node.workers.len() {
+                let input = Input::EndCall {
+                    call: Arc::clone(&call),
+                    reason: reason.to_owned(),
+                };
+                self.tell_worker(Duration::ZERO, worker, input);
+            }
+        }
+    }
+
     pub(super) fn ask_media(
         &mut self,
         worker: usize,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hookswitch_sip::proxy::{
-    io::{Ask, DropCause, Ended, Input, Output, StoreOp},
+    io::{Ask, DropCause, Ended, Input, Origin, Output, StoreOp},
     trunk::{TrunkId, TrunkState},
 };
 
@@ -82,8 +82,14 @@ impl World {
         if self.ladder.show_ended {
             let Ended { status, cause, .. } = &ended;
             let method = ended.method();
-            self.ladder
-                .note(self.now, &format!("ended {method} {status} {cause:?}"));
+            let whose = match ended.origin {
+                Origin::Client => "",
+                Origin::Proxy => " of the proxy's own",
+            };
+            self.ladder.note(
+                self.now,
+                &format!("ended {method}{whose} {status} {cause:?}"),
+            );
         }
         self.ended.push((self.node.life, ended));
     }

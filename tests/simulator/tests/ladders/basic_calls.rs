@@ -258,24 +258,20 @@ fn requests_of_a_dialog_of_every_kind() {
             150ms proxy → pbx ACK sip:100@203.0.113.10:5060
             160ms pbx → proxy INFO sip:alice@alice.invalid;transport=ws
             170ms proxy → alice INFO sip:alice@alice.invalid;transport=ws
-            180ms alice → proxy 481 INFO
-            190ms proxy → pbx 481 INFO
-            200ms alice → proxy 200 INFO
-            210ms proxy drops: stray response
-            210ms alice → proxy REFER sip:100@203.0.113.10:5060
-            220ms proxy → pbx REFER sip:100@203.0.113.10:5060
-            230ms pbx → proxy 202 REFER
-            240ms proxy → alice 202 REFER
-            250ms pbx → proxy NOTIFY sip:alice@alice.invalid;transport=ws
-            260ms proxy → alice NOTIFY sip:alice@alice.invalid;transport=ws
-            270ms alice → proxy 481 NOTIFY
-            280ms proxy → pbx 481 NOTIFY
-            290ms alice → proxy 200 NOTIFY
-            300ms proxy drops: stray response
-            300ms pbx → proxy BYE sip:alice@alice.invalid;transport=ws
-            310ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
-            320ms alice → proxy 200 BYE
-            330ms proxy → pbx 200 BYE
+            180ms alice → proxy 200 INFO
+            190ms proxy → pbx 200 INFO
+            200ms alice → proxy REFER sip:100@203.0.113.10:5060
+            210ms proxy → pbx REFER sip:100@203.0.113.10:5060
+            220ms pbx → proxy 202 REFER
+            230ms proxy → alice 202 REFER
+            240ms pbx → proxy NOTIFY sip:alice@alice.invalid;transport=ws
+            250ms proxy → alice NOTIFY sip:alice@alice.invalid;transport=ws
+            260ms alice → proxy 200 NOTIFY
+            270ms proxy → pbx 200 NOTIFY
+            280ms pbx → proxy BYE sip:alice@alice.invalid;transport=ws
+            290ms proxy → alice BYE sip:alice@alice.invalid;transport=ws
+            300ms alice → proxy 200 BYE
+            310ms proxy → pbx 200 BYE
         "#]],
     );
 }

@@ -9,6 +9,7 @@ mod credentials;
 mod cseq;
 mod dialogs;
 mod forking;
+mod hang_up;
 mod media;
 mod outbound;
 mod overload;

@@ -206,8 +206,8 @@ fn a_session_outlives_the_proxy() {
             70ms proxy → pbx 430 BYE
             80ms alice → proxy BYE sip:100@203.0.113.10:5060
             90ms proxy → pbx BYE sip:100@203.0.113.10:5060
-            100ms pbx → proxy 200 BYE
-            110ms proxy → alice 200 BYE
+            100ms pbx → proxy 481 BYE
+            110ms proxy → alice 481 BYE
         "#]],
     );
 }

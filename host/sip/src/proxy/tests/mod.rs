@@ -5,6 +5,7 @@ mod believe;
 mod calls;
 mod chaos;
 mod fork;
+mod hang_up;
 mod odd;
 mod policy;
 mod refuse;
@@ -151,6 +152,10 @@ pub(super) struct Net {
     pub(super) unreadable: usize,
     pub(super) ended: Vec<Ended>,
     pub(super) dropped: Vec<super::io::DropCause>,
+    /// What media says of each session description.
+    pub(super) media: MediaVerdict,
+    /// The call that it was asked about last.
+    pub(super) media_call: Option<Arc<str>>,
     /// Asks that wait for a verdict.
     pub(super) asks: Vec<Ask>,
     pub(super) withdrawn: Vec<AskId>,
@@ -175,6 +180,8 @@ pub(super) fn net_with(config: ProxyConfig) -> Net {
         unreadable: 0,
         ended: Vec::new(),
         dropped: Vec::new(),
+        media: MediaVerdict::Unchanged,
+        media_call: None,
         asks: Vec::new(),
         withdrawn: Vec::new(),
     }
@@ -303,14 +310,11 @@ impl Net {
                         self.proxy.handle(self.now, Input::Stored { id, reply });
                     }
                 }
-                Output::Media { id, .. } => {
-                    self.proxy.handle(
-                        self.now,
-                        Input::MediaDone {
-                            id,
-                            verdict: MediaVerdict::Unchanged,
-                        },
-                    );
+                Output::Media { id, branch, .. } => {
+                    self.media_call = Some(branch.call);
+                    let verdict = self.media.clone();
+                    self.proxy
+                        .handle(self.now, Input::MediaDone { id, verdict });
                 }
                 Output::Withdraw { id } => self.withdrawn.push(id),
                 Output::Ended(ended) => self.ended.push(*ended),
