@@ -21,6 +21,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   demo [--yes] [--check] the proxy with two policies and a softphone page; --check only looks whether it comes up
   bench relay [--quick]  what relaying costs, beside Kamailio if it is installed; --profile: where the time goes
+  bench media [--quick]  what relaying media costs, beside rtpengine if it is installed; --profile: where the time goes
   test [--yes]           every check, every test, the peers of the end-to-end tests installed first
   fuzz [TARGET…]         the targets of tests/fuzz under libFuzzer, a minute each; --seconds N: so long each
   build-plugins [NAME…]  the policies of plugins/, or these, as components in the target folder's plugins/

@@ -34,6 +34,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("hookswitch-tidy", &[]),
     ("hookswitch-load", &[]),
+    (
+        "hookswitch-media-load",
+        &["hookswitch-media", "hookswitch-load"],
+    ),
     ("hookswitch-e2e", &[]),
     ("xtask", &[]),
     ("hookswitch-sdk-macros", &[]),

@@ -1,16 +1,19 @@
-//! `cargo xtask bench relay`: what hookswitch costs, beside Debian's Kamailio with the same policy in its own language.
+//! `cargo xtask bench relay`: what hookswitch costs, beside Debian's Kamailio with the same policy in its own language. And `cargo xtask
+//! bench media`, in [`media`].
 //!
 //! Every subject is started anew in every round, the rounds alternate their order, and all of them get the same load from the same
 //! generator on the same cores. The figures are the median of the rounds and their spread; they hold for one machine and one moment.
 
+mod media;
 mod profile;
 mod report;
+mod server;
 mod subject;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    process::Command,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,11 +23,13 @@ use crate::{
     plugins::{self, Selection},
     shell::{self, cargo, target_dir},
 };
-use report::Report;
+use report::{About, Report};
 use subject::{Kind, Running};
 
-const USAGE: &str = "usage: cargo xtask bench relay [--quick] [--profile]
+const USAGE: &str = "usage: cargo xtask bench relay|media [--quick] [--profile]
 
+  relay      SIP through the proxy, beside Kamailio
+  media      packets through the media engine, beside rtpengine
   --quick    one short round with the binaries of the dev profile: shows that it works, not what it costs
   --profile  where the time goes, instead of how much it is";
 
@@ -35,21 +40,22 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let Some((what, flags)) = args.split_first() else {
         bail!("{USAGE}")
     };
-    ensure!(what == "relay", "{what}?\n{USAGE}");
     let unknown = flags
         .iter()
         .find(|flag| *flag != "--quick" && *flag != "--profile");
     ensure!(unknown.is_none(), "{unknown:?}?\n{USAGE}");
     let has = |name: &str| flags.iter().any(|flag| flag == name);
-    let bench = Bench::build(if has("--quick") {
+    let effort = if has("--quick") {
         Effort::Quick
     } else {
         Effort::Full
-    })?;
-    if has("--profile") {
-        profile::run(&bench)
-    } else {
-        relay(&bench)
+    };
+    match (what.as_str(), has("--profile")) {
+        ("relay", false) => relay(&Bench::build(effort)?),
+        ("relay", true) => profile_relay(&Bench::build(effort)?),
+        ("media", false) => media::run(effort),
+        ("media", true) => media::profile(effort),
+        (unknown, _) => bail!("{unknown}?\n{USAGE}"),
     }
 }
 
@@ -98,37 +104,37 @@ struct Bench {
 impl Bench {
     fn build(effort: Effort) -> Result<Self> {
         let policies = plugins::build(Selection::Named(&["header-rules", "prefix-router"]))?;
-        let mut build = cargo();
-        // All of the workspace is named for the reason that `host` gives.
-        build.args([
-            "build",
-            "--workspace",
-            "--bin",
-            "hookswitch",
-            "--bin",
-            "hookswitch-load",
-        ]);
-        build.args(["--profile", effort.profile()]);
-        shell::run("build", &mut build)?;
-        let binaries = target_dir().join(if effort == Effort::Full {
-            "release"
-        } else {
-            "debug"
-        });
-        let folder = target_dir().join("bench");
-        fs::create_dir_all(&folder)?;
-        let (proxy, generator) = (
-            binaries.join("hookswitch"),
-            binaries.join("hookswitch-load"),
-        );
+        let [proxy, generator] = binaries(effort, ["hookswitch", "hookswitch-load"])?;
         Ok(Self {
             effort,
             proxy,
             generator,
             policies,
-            folder,
+            folder: folder()?,
         })
     }
+}
+
+/// Builds these programs.
+fn binaries<const N: usize>(effort: Effort, names: [&str; N]) -> Result<[PathBuf; N]> {
+    let mut build = cargo();
+    // All of the workspace is named for the reason that `host` gives.
+    build.args(["build", "--workspace"]);
+    build.args(["--profile", effort.profile()]);
+    build.args(names.iter().flat_map(|name| ["--bin", *name]));
+    shell::run("build", &mut build)?;
+    let folder = target_dir().join(match effort {
+        Effort::Full => "release",
+        Effort::Quick => "debug",
+    });
+    Ok(names.map(|name| folder.join(name)))
+}
+
+/// Where the results stand, and what the servers say.
+fn folder() -> Result<PathBuf> {
+    let folder = target_dir().join("bench");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// One run of the generator and the figures that are read from its report.
@@ -267,7 +273,18 @@ fn relay(bench: &Bench) -> Result<()> {
             subject::KAMAILIO_PACKAGES
         );
     }
-    let mut report = Report::new(bench.effort);
+    let version = subject::kamailio_program().map(|program| {
+        let mut command = Command::new(program);
+        command.arg("-v");
+        command
+    });
+    let mut report = Report::new(About {
+        benchmark: "relay",
+        load: "10 header rules on request and response, 1,000 prefixes",
+        effort: bench.effort,
+        columns: &subject::COLUMNS,
+        peer: ("kamailio", version),
+    });
     for round in 0..bench.effort.rounds() {
         for turn in 0..kinds.len() {
             // Nobody is always first, or always after the same one.
@@ -284,9 +301,23 @@ fn relay(bench: &Bench) -> Result<()> {
             }
         }
     }
+    conclude(&mut report, &bench.folder.join("relay.json"))
+}
+
+/// Where the time goes under OPTIONS.
+fn profile_relay(bench: &Bench) -> Result<()> {
+    let running = Running::start(Kind::Reused, bench)?;
+    let load = || {
+        let args = ["options", "--browsers", "64", "--window", "64"];
+        generate(bench, &running, &args).map(drop)
+    };
+    profile::run("hookswitch", running.server.pid(), bench.effort, load)
+}
+
+/// Prints the table, and writes the JSON.
+fn conclude(report: &mut Report, file: &Path) -> Result<()> {
     println!("\n{}", report.table());
-    let file = bench.folder.join("relay.json");
-    fs::write(&file, report.json()).with_context(|| format!("write {}", file.display()))?;
+    write(file, &report.json())?;
     println!("{}", file.display());
     Ok(())
 }
@@ -309,7 +340,7 @@ fn measure(bench: &Bench, running: &Running, task: &Task, report: &mut Report) -
         let value = outcome[figure.field]
             .as_f64()
             .with_context(|| format!("the generator's report lacks {}", figure.field))?;
-        report.add(running.kind, *figure, value);
+        report.add(running.kind.column(), *figure, value);
     }
     let score = &outcome["score"];
     let clean = score.is_null()
@@ -338,7 +369,7 @@ fn generate(bench: &Bench, running: &Running, args: &[&str]) -> Result<Value> {
         "--proxy-udp",
         &running.ports.udp.to_string(),
         "--pid",
-        &running.pid().to_string(),
+        &running.server.pid().to_string(),
     ]);
     command.args([
         "--pbx",
@@ -352,12 +383,9 @@ fn generate(bench: &Bench, running: &Running, args: &[&str]) -> Result<Value> {
     {
         command.args(["--seconds", &bench.effort.seconds().to_string()]);
     }
-    let text = shell::read(&mut command).with_context(|| running.log())?;
+    let text = shell::read(&mut command).with_context(|| running.server.log())?;
     Ok(serde_json::from_str(&text)?)
 }
-
-/// How long a server may take until it answers.
-const START_MAX: Duration = Duration::from_secs(60);
 
 fn write(file: &Path, text: &str) -> Result<()> {
     fs::write(file, text).with_context(|| format!("write {}", file.display()))

@@ -1,24 +1,27 @@
-//! Where the time goes: samples of the running proxy under OPTIONS, by crate and by function.
+//! Where the time goes: samples of a running server under load, by crate and by function.
 
 use std::{collections::BTreeMap, process::Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Bench, Running, generate, subject::Kind};
+use super::{Effort, folder};
 use crate::shell;
 
 const SAMPLES_PER_SECOND: &str = "997";
 const SYMBOLS_SHOWN: usize = 40;
 
-/// Prints shares of the samples by crate and the functions with most of them.
-pub(super) fn run(bench: &Bench) -> Result<()> {
+/// Prints shares of the samples by crate and the functions with most of them, of the process `pid` of `program` under a load.
+pub(super) fn run(
+    program: &str,
+    pid: u32,
+    effort: Effort,
+    load: impl Fn() -> Result<()>,
+) -> Result<()> {
     ensure!(
         shell::which("perf").is_some(),
         "perf is not installed: apt-get install linux-perf"
     );
-    let running = Running::start(Kind::Reused, bench)?;
-    let data = bench.folder.join("perf.data");
-    let seconds = bench.effort.seconds();
+    let data = folder()?.join("perf.data");
     // cpu-clock needs no counters of the processor, which virtual machines lack.
     let mut perf = shell::command("perf");
     perf.args([
@@ -29,24 +32,16 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
         "--freq",
         SAMPLES_PER_SECOND,
         "--pid",
-        &running.pid().to_string(),
+        &pid.to_string(),
     ]);
     perf.arg("--output")
         .arg(&data)
-        .args(["--", "sleep", &seconds.to_string()])
+        .args(["--", "sleep", &effort.seconds().to_string()])
         .stderr(Stdio::inherit());
     // Warm before the samples begin: compiled, connected, caches filled.
-    generate(
-        bench,
-        &running,
-        &["options", "--browsers", "64", "--window", "64"],
-    )?;
+    load()?;
     let mut recording = perf.spawn().context("start perf")?;
-    generate(
-        bench,
-        &running,
-        &["options", "--browsers", "64", "--window", "64"],
-    )?;
+    load()?;
     ensure!(recording.wait()?.success(), "perf recorded nothing");
     let mut report = shell::command("perf");
     report.args([
@@ -60,12 +55,15 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
         "|",
     ]);
     report.arg("--input").arg(&data).stderr(Stdio::null());
-    print(&shell::read(&mut report)?);
+    print(&shell::read(&mut report)?, program);
     Ok(())
 }
 
-fn print(report: &str) {
-    let samples: Vec<Sample> = report.lines().filter_map(Sample::parse).collect();
+fn print(report: &str, program: &str) {
+    let samples = report
+        .lines()
+        .filter_map(|line| Sample::parse(line, program));
+    let samples: Vec<Sample> = samples.collect();
     let mut by_origin: BTreeMap<&str, f64> = BTreeMap::new();
     for sample in &samples {
         *by_origin.entry(&sample.origin).or_default() += sample.share;
@@ -94,7 +92,7 @@ struct Sample {
 
 impl Sample {
     /// `12.34%|hookswitch|[.] symbol`, and columns that are of no use.
-    fn parse(line: &str) -> Option<Self> {
+    fn parse(line: &str, program: &str) -> Option<Self> {
         let mut fields = line.split('|').map(str::trim);
         let share = fields.next()?.trim_end_matches('%').parse().ok()?;
         let (object, symbol) = (fields.next()?, fields.next()?);
@@ -102,7 +100,7 @@ impl Sample {
         let symbol = format!("{:#}", rustc_demangle::demangle(raw.trim()));
         let origin = match (mode, object) {
             ("[k]", _) => "kernel".to_owned(),
-            (_, "hookswitch") => crate_of(&symbol),
+            (_, object) if object == program => crate_of(&symbol),
             (_, "[vdso]") => "kernel".to_owned(),
             // Code that was made at run time has no file.
             (_, object)
@@ -148,7 +146,7 @@ mod tests {
 
     #[test]
     fn tells_the_crate_of_a_symbol() {
-        let origin = |line: &str| Sample::parse(line).unwrap().origin;
+        let origin = |line: &str| Sample::parse(line, "hookswitch").unwrap().origin;
         assert_eq!(
             origin(" 1.50%|hookswitch|[.] hookswitch_sip::message::parse   |-      -"),
             "hookswitch_sip"
@@ -172,6 +170,6 @@ mod tests {
             origin(" 0.29%|[JIT] tid 7|[.] 0x00007f14f8e1593a"),
             "policies (wasm)"
         );
-        assert!(Sample::parse("# a comment").is_none());
+        assert!(Sample::parse("# a comment", "hookswitch").is_none());
     }
 }

@@ -4,31 +4,53 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use serde_json::{Value, json};
 
-use super::{
-    Effort, Figure,
-    subject::{self, Kind},
-};
+use super::{Effort, Figure};
+
+/// What a report is about.
+pub(super) struct About {
+    pub(super) benchmark: &'static str,
+    /// For the reader of the figures.
+    pub(super) load: &'static str,
+    pub(super) effort: Effort,
+    /// In the table's order; the ratio is that of `ours` to `peer`.
+    pub(super) columns: &'static [Column],
+    /// Of the peer: its name, and a command that says its version.
+    pub(super) peer: (&'static str, Option<Command>),
+}
+
+/// A subject of the measurements.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Column {
+    /// In the JSON.
+    pub(super) key: &'static str,
+    /// In the table.
+    pub(super) title: &'static str,
+}
+
+const OURS: &str = "ours";
+const PEER: &str = "peer";
 
 /// What was measured so far.
 pub(super) struct Report {
-    effort: Effort,
+    about: About,
     /// In the order of their first appearance.
     figures: Vec<Figure>,
-    values: BTreeMap<(&'static str, Kind), Vec<f64>>,
+    /// By measure and column.
+    values: BTreeMap<(&'static str, &'static str), Vec<f64>>,
     notes: Vec<String>,
 }
 
 impl Report {
-    pub(super) fn new(effort: Effort) -> Self {
+    pub(super) fn new(about: About) -> Self {
         Self {
-            effort,
+            about,
             figures: Vec::new(),
             values: BTreeMap::new(),
             notes: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, kind: Kind, figure: Figure, value: f64) {
+    pub(super) fn add(&mut self, column: Column, figure: Figure, value: f64) {
         println!(
             "   {:<46} {:>12} {}",
             figure.measure,
@@ -43,7 +65,7 @@ impl Report {
             self.figures.push(figure);
         }
         self.values
-            .entry((figure.measure, kind))
+            .entry((figure.measure, column.key))
             .or_default()
             .push(value);
     }
@@ -56,63 +78,80 @@ impl Report {
 
     /// Medians, and how far the rounds lie apart.
     pub(super) fn table(&self) -> String {
-        let mut lines = vec![format!(
-            "{:<46} {:>5} {:>22} {:>22} {:>22} {:>22} {:>6}",
-            "", "unit", "hookswitch", "fresh instances", "Kamailio", "Kamailio, Lua", "ratio"
-        )];
+        let titles = self.about.columns.iter();
+        let titles: String = titles
+            .map(|column| format!(" {:>22}", column.title))
+            .collect();
+        let mut lines = vec![format!("{:<46} {:>5}{titles} {:>6}", "", "unit", "ratio")];
         for figure in &self.figures {
-            let cell = |kind| {
-                self.spread(figure, kind)
-                    .map_or("-".to_owned(), |[low, middle, high]| {
+            let cell = |column: &Column| {
+                let cell = self.spread(figure, column.key).map_or(
+                    "-".to_owned(),
+                    |[low, middle, high]| {
                         format!("{} ({}..{})", pretty(middle), pretty(low), pretty(high))
-                    })
+                    },
+                );
+                format!(" {cell:>22}")
             };
+            let cells: String = self.about.columns.iter().map(cell).collect();
             let ratio = self
                 .ratio(figure)
                 .map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-            let (reused, fresh) = (cell(Kind::Reused), cell(Kind::Fresh));
-            let (peer, lua) = (cell(Kind::Kamailio), cell(Kind::KamailioLua));
             lines.push(format!(
-                "{:<46} {:>5} {reused:>22} {fresh:>22} {peer:>22} {lua:>22} {ratio:>6}",
+                "{:<46} {:>5}{cells} {ratio:>6}",
                 figure.measure, figure.unit
             ));
         }
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
-        if self.effort == Effort::Quick {
+        if self.about.effort == Effort::Quick {
             lines.push("These are binaries of the dev profile: no figures to quote.".to_owned());
         }
         lines.join("\n")
     }
 
-    pub(super) fn json(&self) -> String {
+    pub(super) fn json(&mut self) -> String {
         let results: Vec<Value> = self
             .figures
             .iter()
-            .map(|figure| {
-                let median = |kind| self.spread(figure, kind).map(|[_, middle, _]| middle);
-                let spread = |kind| self.spread(figure, kind).map(|[low, _, high]| [low, high]);
-                json!({
-                    "measure": figure.measure, "unit": figure.unit,
-                    "ours": median(Kind::Reused), "ours_fresh": median(Kind::Fresh), "peer": median(Kind::Kamailio), "peer_lua": median(Kind::KamailioLua),
-                    "ratio": self.ratio(figure),
-                    "spread": { "ours": spread(Kind::Reused), "ours_fresh": spread(Kind::Fresh), "peer": spread(Kind::Kamailio), "peer_lua": spread(Kind::KamailioLua) },
-                })
-            })
+            .map(|figure| self.result(figure))
             .collect();
+        let (peer, version) = &mut self.about.peer;
+        let versions = json!({
+            "hookswitch": first_line(crate::shell::command("git").args(["describe", "--always", "--dirty"])),
+            *peer: version.as_mut().and_then(first_line),
+            "rustc": first_line(Command::new("rustc").arg("--version")),
+        });
+        let About {
+            benchmark,
+            load,
+            effort,
+            ..
+        } = self.about;
         let report = json!({
-            "benchmark": "relay", "machine": machine(), "versions": versions(),
+            "benchmark": benchmark, "machine": machine(), "versions": versions,
             "load": {
-                "policies": "10 header rules on request and response, 1,000 prefixes",
-                "rounds": self.effort.rounds(), "seconds": self.effort.seconds(), "cargo_profile": self.effort.profile(),
+                "what": load, "rounds": effort.rounds(), "seconds": effort.seconds(), "cargo_profile": effort.profile(),
             },
             "results": results, "notes": self.notes,
         });
         format!("{report:#}\n")
     }
 
+    fn result(&self, figure: &Figure) -> Value {
+        let mut result = json!({
+            "measure": figure.measure, "unit": figure.unit, "ratio": self.ratio(figure), "spread": {},
+        });
+        for column in self.about.columns {
+            let spread = self.spread(figure, column.key);
+            result[column.key] = json!(spread.map(|[_, middle, _]| middle));
+            result["spread"][column.key] = json!(spread.map(|[low, _, high]| [low, high]));
+        }
+        result
+    }
+
     /// Least, median and greatest.
-    fn spread(&self, figure: &Figure, kind: Kind) -> Option<[f64; 3]> {
-        let mut sorted = self.values.get(&(figure.measure, kind))?.clone();
+    fn spread(&self, figure: &Figure, column: &'static str) -> Option<[f64; 3]> {
+        let mut sorted = self.values.get(&(figure.measure, column))?.clone();
         sorted.sort_by(f64::total_cmp);
         Some([
             *sorted.first()?,
@@ -122,10 +161,7 @@ impl Report {
     }
 
     fn ratio(&self, figure: &Figure) -> Option<f64> {
-        let [[_, ours, _], [_, peer, _]] = [
-            self.spread(figure, Kind::Reused)?,
-            self.spread(figure, Kind::Kamailio)?,
-        ];
+        let [[_, ours, _], [_, peer, _]] = [self.spread(figure, OURS)?, self.spread(figure, PEER)?];
         (peer > 0.0).then(|| ours / peer)
     }
 }
@@ -149,19 +185,10 @@ fn machine() -> Value {
     json!({ "cpu": cpu, "cores": cores, "kernel": kernel.trim(), "load_average": read("/proc/loadavg").trim() })
 }
 
-fn versions() -> Value {
-    let first_line = |command: &mut Command| {
-        let output = command.output().ok()?;
-        Some(
-            String::from_utf8_lossy(&output.stdout)
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-        )
-    };
-    let kamailio =
-        subject::kamailio_program().and_then(|program| first_line(Command::new(program).arg("-v")));
-    let commit = first_line(crate::shell::command("git").args(["describe", "--always", "--dirty"]));
-    json!({ "hookswitch": commit, "kamailio": kamailio, "rustc": first_line(Command::new("rustc").arg("--version")) })
+/// Of what it prints, on either of its outputs.
+fn first_line(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().next().map(ToOwned::to_owned)
 }

@@ -1,17 +1,17 @@
 //! The servers that are measured: their configurations, their starts and their ends.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Bench, PREFIXES, START_MAX, write};
+use super::{Bench, PREFIXES, report::Column, server::Server, write};
 use crate::shell;
 
 /// What Debian calls the peer and its modules.
@@ -23,7 +23,6 @@ const KAMAILIO_LUA: &str = include_str!("../../../tests/load/kamailio/kamailio.l
 /// Transactions linger there; with less it runs out.
 const KAMAILIO_SHARED_MB: &str = "2048";
 const KAMAILIO_PRIVATE_MB: &str = "32";
-const LOG_TAIL_BYTES: usize = 2000;
 
 /// Ten rules: seven on requests, three on responses. `kamailio.cfg` says the same in its language.
 const HEADER_RULES: &str = r#"{"rules":[
@@ -51,7 +50,37 @@ pub(super) enum Kind {
     KamailioLua,
 }
 
+/// By [`Kind`].
+pub(super) const COLUMNS: [Column; 4] = [
+    Column {
+        key: "ours",
+        title: "hookswitch",
+    },
+    Column {
+        key: "ours_fresh",
+        title: "fresh instances",
+    },
+    Column {
+        key: "peer",
+        title: "Kamailio",
+    },
+    Column {
+        key: "peer_lua",
+        title: "Kamailio, Lua",
+    },
+];
+
 impl Kind {
+    pub(super) fn column(self) -> Column {
+        let [reused, fresh, kamailio, lua] = COLUMNS;
+        match self {
+            Self::Reused => reused,
+            Self::Fresh => fresh,
+            Self::Kamailio => kamailio,
+            Self::KamailioLua => lua,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Reused => "hookswitch",
@@ -72,9 +101,8 @@ impl Kind {
 /// A server that runs until this is dropped.
 pub(super) struct Running {
     pub(super) kind: Kind,
-    child: Child,
+    pub(super) server: Server,
     pub(super) ports: Ports,
-    log: PathBuf,
 }
 
 impl Running {
@@ -85,7 +113,7 @@ impl Running {
         }
         fs::create_dir_all(&folder)?;
         let ports = Ports::free()?;
-        let mut command = match kind {
+        let command = match kind {
             Kind::Reused => hookswitch(bench, &folder, &ports, "reuse")?,
             Kind::Fresh => hookswitch(bench, &folder, &ports, "message")?,
             Kind::Kamailio => kamailio(&folder, &ports)?,
@@ -95,72 +123,15 @@ impl Running {
                 command
             }
         };
-        let log = folder.join("log");
-        let output = File::create(&log)?;
-        command
-            .stdin(Stdio::null())
-            .stderr(output.try_clone()?)
-            .stdout(output);
-        let child = command
-            .spawn()
-            .with_context(|| format!("start {}", kind.name()))?;
-        let mut running = Self {
-            kind,
-            child,
-            ports,
-            log,
-        };
-        running.until_ready()?;
-        Ok(running)
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// The end of its log.
-    pub(super) fn log(&self) -> String {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let tail = log
-            .get(log.len().saturating_sub(LOG_TAIL_BYTES)..)
-            .unwrap_or_default();
-        format!(
-            "{} said:\n{}",
-            self.kind.name(),
-            String::from_utf8_lossy(tail)
-        )
-    }
-
-    fn until_ready(&mut self) -> Result<()> {
-        let started = Instant::now();
-        while TcpStream::connect(self.ports.wss).is_err() {
-            ensure!(self.child.try_wait()?.is_none(), "it ended; {}", self.log());
-            ensure!(
-                started.elapsed() < START_MAX,
-                "it does not listen; {}",
-                self.log()
-            );
-            sleep(Duration::from_millis(50));
-        }
+        let answers = || TcpStream::connect(ports.wss).is_ok();
+        let server = Server::start(kind.name(), command, &folder, answers)?;
         // Kamailio listens before its workers are up.
         sleep(Duration::from_secs(1));
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Kamailio ends its children only when it is asked to end.
-        let asked = Command::new("kill").arg(self.pid().to_string()).status();
-        let patience = Instant::now();
-        while asked.is_ok()
-            && patience.elapsed() < Duration::from_secs(5)
-            && matches!(self.child.try_wait(), Ok(None))
-        {
-            sleep(Duration::from_millis(20));
-        }
-        drop(self.child.kill());
-        drop(self.child.wait());
+        Ok(Self {
+            kind,
+            server,
+            ports,
+        })
     }
 }
 
