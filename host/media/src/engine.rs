@@ -49,6 +49,11 @@ pub enum Input {
         /// Which.
         branch: Branch,
     },
+    /// A dialog is over: that of whoever has won takes the call with it.
+    DialogOver {
+        /// With its To tag.
+        branch: Branch,
+    },
     /// The call is over.
     End {
         /// [`Branch::call`].
@@ -165,6 +170,13 @@ impl Engine {
                 self.with(now, sockets, &branch.call, |call, desk| {
                     call.branch_over(desk, &branch)
                 });
+            }
+            Input::DialogOver { branch } => {
+                let slot = self.names.get(&branch.call).copied();
+                let slot = slot.and_then(|key| self.slot(key));
+                if slot.is_some_and(|slot| slot.call.lives_by(&branch)) {
+                    self.finish(now, sockets, &branch.call, None);
+                }
             }
             Input::End { call } => self.finish(now, sockets, &call, None),
         }

@@ -261,6 +261,13 @@ impl Call {
         }
     }
 
+    /// Whether this dialog is the call: it has won, or none has yet.
+    pub(crate) fn lives_by(&self, name: &Name) -> bool {
+        self.won.as_ref().is_none_or(|(index, to_tag)| {
+            self.position(name) == Some(*index) && *to_tag == name.to_tag
+        })
+    }
+
     /// A branch failed.
     pub(crate) fn branch_over(&mut self, desk: &mut Desk<'_>, name: &Name) {
         if let Some(index) = self.position(name) {

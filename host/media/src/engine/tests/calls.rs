@@ -306,6 +306,28 @@ fn who_wins_is_heard_although_another_spoke_last() {
 }
 
 #[test]
+fn a_call_ends_with_the_dialog_that_has_won() {
+    let mut world = World::web_calls();
+    let offer = world.by_browser(CHROMIUM);
+    let port = port(&world.tell("0", ToCallee, Role::Offer, &offer), 0);
+    for to_tag in ["a", "b"] {
+        let name = format!("0 {to_tag}");
+        let answer = world.tell(&name, ToCaller, Role::Answer, &phone(PHONE, 1, PCMA));
+        world.browser_reads(&answer);
+    }
+    world.run_ms(2000);
+    world.handle(Input::Established {
+        branch: world.branch("0", "a"),
+    });
+    for (to_tag, lives) in [("b", true), ("a", false)] {
+        world.handle(Input::DialogOver {
+            branch: world.branch("0", to_tag),
+        });
+        assert_eq!(world.ports.open.contains(&port), lives, "{to_tag}");
+    }
+}
+
+#[test]
 fn sdes_both_ways() {
     let savp = |config: &mut crate::config::Config| config.plain.protocol = Protocol::Savp;
     let mut world = World::new(Leg::Web, Leg::Sip(None), savp);
