@@ -72,6 +72,8 @@ pub struct Counters {
     pub unsent: AtomicU64,
     /// New calls that were refused because the worker was too busy.
     pub refused: AtomicU64,
+    /// Calls that there are.
+    pub calls: AtomicU64,
     /// Of the last quarter of a second, in thousandths.
     pub busy_permille: AtomicU64,
 }
@@ -197,6 +199,8 @@ impl Running {
                 self.engine.handle_timeout(now, &mut self.ports);
             }
             self.drain();
+            let calls = u64::try_from(self.engine.calls()).unwrap_or(u64::MAX);
+            self.counters.calls.store(calls, Ordering::Relaxed);
         }
     }
 

@@ -234,6 +234,7 @@ fn metrics(shared: &Shared) -> String {
         let labels = format!("node=\"{name}\"");
         line(&mut out, "rtpengine_up", &labels, u8::from(is_up));
     }
+    shared.media.render(&mut out);
     head(&mut out, "uptime_seconds", "gauge", "Since the start");
     line(
         &mut out,

@@ -33,7 +33,7 @@ use crate::{
     config::{Config, Store, Upstream, length},
     health::Pings,
     location::{Locations, disk::Disk},
-    media::{LateAnswer, Media},
+    media::{Late, Media},
     metrics::{Gauge, Metrics},
     names, proxy_config, reload,
     source::Source,
@@ -150,7 +150,7 @@ impl Server {
             admin: admin_address,
         };
         let (mailboxes, letters) = mailboxes(&config);
-        let (media, answers) = Media::start(&config).context("the thread of the rtpengines")?;
+        let (media, answers) = Media::start(&config)?;
         let shared = Arc::new(Shared {
             message_limits: proxy_config::message_limits(&config.limits),
             listeners: bound.iter().map(ListenerInfo::of).collect(),
@@ -418,7 +418,7 @@ fn bind_admin(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// What a worker reads.
-type Letters = Vec<(mpsc::Receiver<Mail>, mpsc::UnboundedReceiver<LateAnswer>)>;
+type Letters = Vec<(mpsc::Receiver<Mail>, mpsc::UnboundedReceiver<Late>)>;
 
 fn mailboxes(config: &Config) -> (Vec<mpsc::Sender<Mail>>, Vec<mpsc::Receiver<Mail>>) {
     let room = length(config.limits.mailbox_messages_max);

@@ -4,7 +4,7 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -152,16 +152,29 @@ pub fn random() -> io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
+/// One of either family that nobody has (RFC 5737, RFC 3849): the way to it is the way to the rest of the world.
+pub const ELSEWHERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
+
 /// The address that the route to the rest of the world starts from; no packet is sent.
 #[must_use]
 pub fn main_address(ipv6: bool) -> Option<IpAddr> {
-    let (any, elsewhere) = if ipv6 {
-        ("[::]:0", "[2001:db8::1]:9")
+    let [v4, v6] = ELSEWHERE;
+    address_towards(if ipv6 { v6 } else { v4 })
+}
+
+/// The address that the route to this one starts from; no packet is sent.
+#[must_use]
+pub fn address_towards(remote: IpAddr) -> Option<IpAddr> {
+    let any = if remote.is_ipv6() {
+        "[::]:0"
     } else {
-        ("0.0.0.0:0", "192.0.2.1:9")
+        "0.0.0.0:0"
     };
     let socket = std::net::UdpSocket::bind(any).ok()?;
-    socket.connect(elsewhere).ok()?;
+    socket.connect((remote, 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 

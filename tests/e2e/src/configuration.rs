@@ -126,10 +126,11 @@ pub(crate) fn write_configuration(folder: &Path, setup: Setup, pbx: SocketAddr) 
         Setup::Relay(announce, pbx) => [upstream(announce, pbx), relay()],
         Setup::Beside(pbx) => [upstream(Announce::Path, pbx), registrar() + DEFAULT],
     };
-    write(
-        "hookswitch.toml",
-        LISTENERS.replace("@DOMAIN@", DOMAIN) + &parts.concat(),
-    );
+    let mut text = LISTENERS.replace("@DOMAIN@", DOMAIN) + &parts.concat();
+    if !text.contains("[media]") {
+        text += DIRECT;
+    }
+    write("hookswitch.toml", text);
 }
 
 /// The pages with SIP.js and with JsSIP, side by side.
@@ -196,6 +197,12 @@ name = "tls"
 transport = "tls"
 address = "127.0.0.1:0"
 "#;
+
+/// Both ends of these tests say what the other one understands.
+const DIRECT: &str = "
+[media]
+mode = \"direct\"
+";
 
 const DEFAULT: &str = "
 [routing]

@@ -304,6 +304,9 @@ members = ["{pbx}"]
 [routing]
 default_upstream = "pbx"
 
+[media]
+mode = "direct"
+
 [admin]
 address = "127.0.0.1:0"
 

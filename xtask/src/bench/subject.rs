@@ -204,6 +204,8 @@ address = "{udp}"
 [[upstream]]
 name = "pbx"
 members = ["{pbx}"]
+[media]
+mode = "direct"
 [admin]
 enabled = false
 [log]

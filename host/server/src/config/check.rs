@@ -36,6 +36,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
     let listeners = listeners::check(&mut file, &mut faults);
     let media = media::check(&mut file, &mut faults);
     let upstreams = upstreams::check(&mut file, &listeners, &media, &mut faults);
+    let media = media.for_upstreams(&upstreams);
     let registrations = registrations::check(&mut file, &upstreams, &mut faults);
     let routing: raw::Routing = file.section("routing", &mut faults);
     let admin: raw::Admin = file.section("admin", &mut faults);

@@ -4,7 +4,7 @@ use std::{collections::HashSet, net::SocketAddr};
 
 use hookswitch_sip::proxy::io::MediaMode;
 
-use super::{Faults, check::File, raw};
+use super::{Faults, Interface, Upstream, check::File, interfaces, numbers::in_range, raw};
 
 /// Each is asked for its health all the time.
 const RTPENGINES_MAX: usize = 64;
@@ -16,6 +16,36 @@ pub struct Media {
     pub mode: MediaMode,
     /// In the file's order: their index is their `NodeId`.
     pub rtpengines: Vec<Rtpengine>,
+    /// The embedded engine, if somebody may need it.
+    pub relay: Option<Relay>,
+}
+
+/// The embedded engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Threads, each with calls and ports of its own; as many as workers of `[server]` if `None`.
+    pub workers: Option<u8>,
+    /// Where the ports are; the first one is that of browsers and of whoever names none. If there are none, the machine's routes say.
+    pub interfaces: Vec<Interface>,
+    /// What SIP ends are offered that are no upstream.
+    pub srtp: Srtp,
+    /// A call is dead in which an end that should be heard was silent for so long.
+    pub silence_s_max: u64,
+}
+
+/// The media of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamMedia {
+    /// What becomes of it; as everybody's if `None`.
+    pub mode: Option<MediaMode>,
+    /// What it is.
+    pub speech: Speech,
+    /// Index of the interface that our ports for it are on, if it names one.
+    pub interface: Option<usize>,
+    /// What it is offered.
+    pub srtp: Srtp,
+    /// Whose packets are taken for its own.
+    pub source: MediaSource,
 }
 
 /// An rtpengine.
@@ -45,6 +75,24 @@ pub enum Speech {
     WebRtc,
 }
 
+/// How RTP is secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Srtp {
+    /// Not at all.
+    Off,
+    /// With keys in the session description (RFC 4568).
+    Sdes,
+}
+
+/// Where RTP may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaSource {
+    /// From the address in the session description.
+    Signalled,
+    /// From whoever is the first: a NAT lies between.
+    Nat,
+}
+
 /// The modes by their names.
 const MODES: [(&str, MediaMode); 4] = [
     ("auto", MediaMode::Auto),
@@ -62,20 +110,50 @@ impl Media {
         let named = MODES.iter().find(|(known, _)| *known == name);
         let (_, mode) = named.ok_or_else(|| format!("`{name}` is no mode"))?;
         match mode {
-            MediaMode::Relay => Err("there is no engine to relay media by yet".to_owned()),
+            MediaMode::Relay if self.relay.is_none() => {
+                Err("the embedded engine was not asked for".to_owned())
+            }
             MediaMode::Rtpengine if self.rtpengines.is_empty() => {
                 Err("no rtpengine is configured".to_owned())
             }
-            MediaMode::Auto | MediaMode::Direct | MediaMode::Rtpengine => Ok(*mode),
+            MediaMode::Auto | MediaMode::Direct | MediaMode::Relay | MediaMode::Rtpengine => {
+                Ok(*mode)
+            }
         }
+    }
+
+    /// Without an engine that nobody needs.
+    pub(super) fn for_upstreams(mut self, upstreams: &[Upstream]) -> Self {
+        let own = upstreams.iter().filter_map(|upstream| upstream.media.mode);
+        let needs_it = |mode| match mode {
+            MediaMode::Relay => true,
+            MediaMode::Auto => self.rtpengines.is_empty(),
+            MediaMode::Direct | MediaMode::Rtpengine => false,
+        };
+        let is_needed = own.chain([self.mode]).any(needs_it);
+        self.relay = self
+            .relay
+            .filter(|relay| is_needed || !relay.interfaces.is_empty());
+        self
     }
 }
 
 pub(super) fn check(file: &mut File, faults: &mut Faults) -> Media {
+    let interfaces = interfaces::check(file, faults);
     let raw: raw::Media = file.section("media", faults);
+    let workers = raw.workers;
+    let workers = workers.and_then(|count| in_range("media.workers", count, 1, 64, faults));
+    let silence = raw.silence_s_max;
+    let silence = silence.and_then(|s| in_range("media.silence_s_max", s, 1, 3_600, faults));
     let mut media = Media {
         mode: MediaMode::Auto,
         rtpengines: rtpengines(&raw.rtpengine, faults),
+        relay: Some(Relay {
+            workers: workers.and_then(|count| u8::try_from(count).ok()),
+            interfaces,
+            srtp: srtp("media.srtp", raw.srtp.as_deref(), faults),
+            silence_s_max: silence.unwrap_or(60),
+        }),
     };
     if let Some(mode) = mode("media.mode", raw.mode.as_deref(), &media, faults) {
         media.mode = mode;
@@ -84,18 +162,76 @@ pub(super) fn check(file: &mut File, faults: &mut Faults) -> Media {
 }
 
 /// Of `[media]` or of an upstream, if it says.
-pub(super) fn mode(
-    key: &str,
-    name: Option<&str>,
-    media: &Media,
-    faults: &mut Faults,
-) -> Option<MediaMode> {
+fn mode(key: &str, name: Option<&str>, media: &Media, faults: &mut Faults) -> Option<MediaMode> {
     let mode = media.mode_named(name?);
     mode.map_err(|what| {
-        let remedy = "write auto or direct, or rtpengine and list some under [media] rtpengine";
+        let remedy =
+            "write auto, direct or relay, or rtpengine and list some under [media] rtpengine";
         faults.push(key, what, remedy);
     })
     .ok()
+}
+
+pub(super) fn of_upstream(
+    key: &str,
+    raw: &raw::Upstream,
+    media: &Media,
+    faults: &mut Faults,
+) -> UpstreamMedia {
+    let mode = mode(&format!("{key}.media"), raw.media.as_deref(), media, faults);
+    let interface = raw.interface.as_deref();
+    let interface = interface.and_then(|name| interface_named(key, name, media, faults));
+    let srtp = srtp(&format!("{key}.srtp"), raw.srtp.as_deref(), faults);
+    if raw.webrtc == Some(true) {
+        for (name, is_there) in [
+            ("interface", raw.interface.is_some()),
+            ("srtp", raw.srtp.is_some()),
+            ("nat", raw.nat.is_some()),
+        ] {
+            if is_there {
+                let what = "means nothing to who speaks WebRTC";
+                faults.push(format!("{key}.{name}"), what, "remove it");
+            }
+        }
+    }
+    UpstreamMedia {
+        mode,
+        speech: match raw.webrtc {
+            Some(true) => Speech::WebRtc,
+            Some(false) | None => Speech::Rtp,
+        },
+        interface,
+        srtp,
+        source: match raw.nat {
+            Some(true) => MediaSource::Nat,
+            Some(false) | None => MediaSource::Signalled,
+        },
+    }
+}
+
+fn srtp(key: &str, text: Option<&str>, faults: &mut Faults) -> Srtp {
+    match text {
+        None | Some("off") => Srtp::Off,
+        Some("sdes") => Srtp::Sdes,
+        Some(other) => {
+            let what = format!("`{other}` is no such way");
+            faults.push(key, what, "write off or sdes");
+            Srtp::Off
+        }
+    }
+}
+
+fn interface_named(key: &str, name: &str, media: &Media, faults: &mut Faults) -> Option<usize> {
+    let mut interfaces = media.relay.iter().flat_map(|relay| &relay.interfaces);
+    let found = interfaces.position(|interface| interface.name == name);
+    if found.is_none() {
+        faults.push(
+            format!("{key}.interface"),
+            format!("no interface `{name}`"),
+            "add a [[media.interface]] of that name",
+        );
+    }
+    found
 }
 
 fn rtpengines(names: &[String], faults: &mut Faults) -> Vec<Rtpengine> {
@@ -172,7 +308,9 @@ mod tests {
             ]
         );
         let upstreams = config.upstreams.iter();
-        let said: Vec<_> = upstreams.map(|each| (each.media, each.speech)).collect();
+        let said: Vec<_> = upstreams
+            .map(|each| (each.media.mode, each.media.speech))
+            .collect();
         assert_eq!(
             said,
             [
@@ -181,6 +319,32 @@ mod tests {
             ]
         );
         assert_eq!(config.media.mode, MediaMode::Auto);
+        assert_eq!(config.media.relay, None);
+    }
+
+    #[test]
+    fn the_engine_is_there_for_whoever_may_need_it() {
+        for (text, is_there) in [
+            ("", true),
+            ("[media]\nmode = \"direct\"", false),
+            ("[media]\nrtpengine = [\"udp:192.0.2.7:2223\"]", false),
+            (
+                "[media]\nmode = \"relay\"\nrtpengine = [\"udp:192.0.2.7:2223\"]",
+                true,
+            ),
+            (
+                "[media]\nmode = \"direct\"\n[[upstream]]\nname = \"a\"\nmembers = [\"192.0.2.10:5060\"]\nmedia = \"relay\"",
+                true,
+            ),
+            (
+                "[media]\nmode = \"direct\"\n[[media.interface]]\nname = \"a\"\naddresses = [\"127.0.0.1\"]",
+                true,
+            ),
+        ] {
+            let media = Config::parse(text, Path::new(".")).unwrap().media;
+            assert_eq!(media.relay.is_some(), is_there, "{text}");
+            assert_eq!(media.mode_named("relay").is_ok(), is_there, "{text}");
+        }
     }
 
     #[test]
@@ -199,10 +363,9 @@ mod tests {
             media = "proxy"
             "#,
             expect![[r#"
-                3 faults in the configuration
-                  media.mode: no rtpengine is configured; write auto or direct, or rtpengine and list some under [media] rtpengine
-                  upstream[0].media: there is no engine to relay media by yet; write auto or direct, or rtpengine and list some under [media] rtpengine
-                  upstream[1].media: `proxy` is no mode; write auto or direct, or rtpengine and list some under [media] rtpengine"#]],
+                2 faults in the configuration
+                  media.mode: no rtpengine is configured; write auto, direct or relay, or rtpengine and list some under [media] rtpengine
+                  upstream[1].media: `proxy` is no mode; write auto, direct or relay, or rtpengine and list some under [media] rtpengine"#]],
         );
     }
 

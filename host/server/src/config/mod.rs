@@ -5,6 +5,7 @@ mod auth;
 mod check;
 mod cidr;
 mod fault;
+mod interfaces;
 mod issuers;
 mod listeners;
 mod media;
@@ -24,12 +25,10 @@ pub use auth::{Auth, Realm};
 pub use cidr::Cidr;
 pub use fault::{Fault, Faults};
 use hookswitch_policy::PolicySpec;
-use hookswitch_sip::{
-    flow::Transport,
-    proxy::{config::Way, io::MediaMode},
-};
+use hookswitch_sip::{flow::Transport, proxy::config::Way};
+pub use interfaces::{Interface, MediaAddress, PORTS as MEDIA_PORTS};
 pub use issuers::{Issuer, KeySource, KeyUrl};
-pub use media::{Media, Rtpengine, RtpengineAt, Speech};
+pub use media::{Media, MediaSource, Relay, Rtpengine, RtpengineAt, Speech, Srtp, UpstreamMedia};
 pub use numbers::{Limits, Timers, length};
 pub use registrations::{Login, Password, Registration, Secret};
 
@@ -235,10 +234,8 @@ pub struct Upstream {
     pub keepalive: Option<Keepalive>,
     /// Who we are, if it asks.
     pub login: Option<Login>,
-    /// What becomes of its media; as everybody's if `None`.
-    pub media: Option<MediaMode>,
-    /// What its media is.
-    pub speech: Speech,
+    /// Its media.
+    pub media: UpstreamMedia,
 }
 
 /// How an upstream that is the registrar learns that clients are reached through us.

@@ -59,6 +59,9 @@ pub(super) struct Upstream {
     pub(super) realm: Option<String>,
     pub(super) media: Option<String>,
     pub(super) webrtc: Option<bool>,
+    pub(super) interface: Option<String>,
+    pub(super) srtp: Option<String>,
+    pub(super) nat: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -66,6 +69,19 @@ pub(super) struct Upstream {
 pub(super) struct Media {
     pub(super) mode: Option<String>,
     pub(super) rtpengine: Vec<String>,
+    pub(super) workers: Option<i64>,
+    pub(super) srtp: Option<String>,
+    pub(super) silence_s_max: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    pub(super) addresses: Vec<String>,
+    #[serde(default)]
+    pub(super) public: Vec<String>,
+    pub(super) ports: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -10,8 +10,8 @@ use rustls::pki_types::ServerName;
 
 use super::{
     Announce, Cidr, ClientCertificates, Faults, Keepalive, KeepaliveBy, Listener, ListenerKind,
-    Media, MemberAt, Oversize, Speech, Upstream, UpstreamTls, check::File, listeners::Listeners,
-    media, numbers::in_range, raw, registrations,
+    Media, MemberAt, Oversize, Upstream, UpstreamMedia, UpstreamTls, check::File,
+    listeners::Listeners, media, numbers::in_range, raw, registrations,
 };
 use crate::source::transport_name;
 
@@ -45,12 +45,8 @@ pub(super) fn check(
                 "choose another name",
             );
         }
-        let mode = media::mode(&format!("{key}.media"), raw.media.as_deref(), media, faults);
-        let checked = upstream(&key, raw, file, listeners, faults);
-        upstreams.extend(checked.map(|upstream| Upstream {
-            media: mode,
-            ..upstream
-        }));
+        let media = media::of_upstream(&key, &raw, media, faults);
+        upstreams.extend(upstream(&key, raw, media, file, listeners, faults));
     }
     upstreams
 }
@@ -58,6 +54,7 @@ pub(super) fn check(
 fn upstream(
     key: &str,
     mut raw: raw::Upstream,
+    media: UpstreamMedia,
     file: &File,
     listeners: &Listeners,
     faults: &mut Faults,
@@ -148,11 +145,7 @@ fn upstream(
         idle_max: Duration::from_secs(idle_s),
         keepalive,
         login,
-        media: None,
-        speech: match raw.webrtc {
-            Some(true) => Speech::WebRtc,
-            Some(false) | None => Speech::Rtp,
-        },
+        media,
     })
 }
 

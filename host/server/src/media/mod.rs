@@ -1,11 +1,16 @@
-//! Who answers what the proxies ask about media: nobody (`direct`), or a cluster of rtpengines, on a thread of its own. A worker never
-//! waits for an answer; it comes back over the worker's own channel.
+//! Who answers what the proxies ask about media: nobody (`direct`), the embedded engine (`relay`), or a cluster of rtpengines, on threads
+//! of their own. A worker never waits for an answer; it comes back over the worker's own channel.
 
+mod askers;
 mod connection;
+mod places;
+mod relay;
+mod reports;
 mod rtpengine;
 
-use std::io;
+use std::sync::Arc;
 
+use anyhow::{Context, Result};
 use hookswitch_media::{self as media, Auto};
 use hookswitch_sip::{
     flow::{UpstreamId, WorkerId},
@@ -13,23 +18,34 @@ use hookswitch_sip::{
 };
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Speech};
+use crate::config::{Config, Speech, UpstreamMedia};
+use askers::Askers;
+use relay::Relays;
 use rtpengine::Rtpengines;
 
-/// An answer that comes late.
-pub(crate) type LateAnswer = (AskId, media::Answer);
+/// What comes late, to a worker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    Answer(AskId, media::Answer),
+    /// A call has no media any more; it may be another worker's.
+    Dead {
+        call: Arc<str>,
+        reason: String,
+    },
+}
 
-/// Where the answers come out, of each worker.
-pub(crate) type Answers = Vec<mpsc::UnboundedReceiver<LateAnswer>>;
+/// Where that comes out, of each worker.
+pub(crate) type Answers = Vec<mpsc::UnboundedReceiver<Late>>;
 
 /// Who answers an ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     Nobody,
+    Relay,
     Rtpengine,
 }
 
-/// What one worker asks of whoever is on the thread.
+/// What one worker asks of the rtpengines.
 #[derive(Debug)]
 pub(crate) enum Order {
     Ask { id: AskId, ask: media::Ask },
@@ -40,6 +56,7 @@ pub(crate) enum Order {
 /// Media, as the configuration has it.
 pub(crate) struct Media {
     modes: Modes,
+    relays: Option<Relays>,
     rtpengines: Option<Rtpengines>,
 }
 
@@ -47,7 +64,7 @@ pub(crate) struct Media {
 struct Modes {
     all: MediaMode,
     /// By their index.
-    upstreams: Vec<(Option<MediaMode>, Speech)>,
+    upstreams: Vec<UpstreamMedia>,
 }
 
 impl Modes {
@@ -55,18 +72,18 @@ impl Modes {
         let upstreams = config.upstreams.iter();
         Self {
             all: config.media.mode,
-            upstreams: upstreams.map(|each| (each.media, each.speech)).collect(),
+            upstreams: upstreams.map(|each| each.media).collect(),
         }
     }
 
-    fn upstream(&self, id: Option<UpstreamId>) -> Option<(Option<MediaMode>, Speech)> {
-        self.upstreams.get(usize::from(id?.0)).copied()
+    fn upstream(&self, id: Option<UpstreamId>) -> Option<&UpstreamMedia> {
+        self.upstreams.get(usize::from(id?.0))
     }
 
     /// As the upstream says that is called, or the one that calls, or all of `[media]`.
     fn between(&self, caller: Leg, callee: Leg) -> MediaMode {
         let of_leg = |leg| match leg {
-            Leg::Sip(upstream) => self.upstream(upstream).and_then(|(mode, _)| mode),
+            Leg::Sip(upstream) => self.upstream(upstream).and_then(|media| media.mode),
             Leg::Web => None,
         };
         of_leg(callee)
@@ -77,9 +94,9 @@ impl Modes {
     fn leg(&self, leg: Leg) -> media::Leg {
         match leg {
             Leg::Web => media::Leg::Web,
-            Leg::Sip(upstream) => match self.upstream(upstream) {
-                Some((_, Speech::WebRtc)) => media::Leg::Web,
-                Some((_, Speech::Rtp)) | None => media::Leg::Sip(upstream.map(|id| id.0)),
+            Leg::Sip(upstream) => match self.upstream(upstream).map(|media| media.speech) {
+                Some(Speech::WebRtc) => media::Leg::Web,
+                Some(Speech::Rtp) | None => media::Leg::Sip(upstream.map(|id| id.0)),
             },
         }
     }
@@ -90,22 +107,28 @@ impl Media {
     ///
     /// # Errors
     /// A thread or a socket cannot be had.
-    pub(crate) fn start(config: &Config) -> io::Result<(Self, Answers)> {
+    pub(crate) fn start(config: &Config) -> Result<(Self, Answers)> {
         let (senders, answers): (Vec<_>, Answers) = (0..config.workers)
             .map(|_| mpsc::unbounded_channel())
             .unzip();
+        let askers = Askers::new(senders);
+        let relay = config.media.relay.as_ref();
+        let relays = relay.map(|relay| Relays::start(config, relay, &askers));
         let is_configured = !config.media.rtpengines.is_empty();
-        let rtpengines = is_configured.then(|| Rtpengines::start(config, senders));
+        let rtpengines = is_configured.then(|| Rtpengines::start(config, askers));
         let media = Self {
             modes: Modes::of(config),
-            rtpengines: rtpengines.transpose()?,
+            relays: relays.transpose()?,
+            rtpengines: rtpengines
+                .transpose()
+                .context("the thread of the rtpengines")?,
         };
         Ok((media, answers))
     }
 
     /// Is there nobody who could answer?
     pub(crate) fn is_idle(&self) -> bool {
-        self.rtpengines.is_none()
+        self.relays.is_none() && self.rtpengines.is_none()
     }
 
     /// What is spoken at an end.
@@ -122,10 +145,12 @@ impl Media {
     ) -> By {
         match chosen.unwrap_or_else(|| self.modes.between(caller, callee)) {
             MediaMode::Direct => By::Nobody,
-            MediaMode::Rtpengine | MediaMode::Relay => By::Rtpengine,
-            MediaMode::Auto => match media::by_target(offer) {
-                Auto::Relay if !self.is_idle() => By::Rtpengine,
-                Auto::Direct | Auto::Relay => By::Nobody,
+            MediaMode::Relay => By::Relay,
+            MediaMode::Rtpengine => By::Rtpengine,
+            MediaMode::Auto => match (media::by_target(offer), &self.rtpengines, &self.relays) {
+                (Auto::Relay, Some(_), _) => By::Rtpengine,
+                (Auto::Relay, None, Some(_)) => By::Relay,
+                (Auto::Relay, None, None) | (Auto::Direct, ..) => By::Nobody,
             },
         }
     }
@@ -133,24 +158,45 @@ impl Media {
     /// `Err` gives back at once what would have been the answer.
     pub(crate) fn ask(
         &self,
+        by: By,
         from: WorkerId,
         id: AskId,
         ask: media::Ask,
     ) -> Result<(), media::Answer> {
-        match &self.rtpengines {
-            Some(rtpengines) => rtpengines.ask(from, id, ask),
+        match (by, &self.relays, &self.rtpengines) {
+            (By::Nobody, ..) => Err(media::direct(&ask)),
+            (By::Relay, Some(relays), _) => relays.ask(from, id, ask),
+            (By::Rtpengine, _, Some(rtpengines)) => rtpengines.ask(from, id, ask),
             // A token may be older than a restart with another configuration.
-            None => Err(media::Answer::Refuse {
+            (By::Relay, None, _) | (By::Rtpengine, _, None) => Err(media::Answer::Refuse {
                 status: 500,
-                reason: "no rtpengine is configured any more".to_owned(),
+                reason: "what relayed the media of this call is not configured any more".to_owned(),
             }),
         }
     }
 
-    /// Whatever needs no answer.
-    pub(crate) fn tell(&self, from: WorkerId, order: Order) {
+    /// An answer is not waited for any more. The engine answers faster than it could be told.
+    pub(crate) fn withdraw(&self, from: WorkerId, id: AskId) {
         if let Some(rtpengines) = &self.rtpengines {
-            rtpengines.tell(from, order);
+            rtpengines.tell(from, Order::Withdraw { id });
+        }
+    }
+
+    /// What became of branches; if it is not known who answered for them, all that did not are told for nothing.
+    pub(crate) fn hear(&self, by: Option<By>, from: WorkerId, news: media::News) {
+        let is_for = |who| by.is_none_or(|by| by == who);
+        if let Some(relays) = self.relays.as_ref().filter(|_| is_for(By::Relay)) {
+            relays.hear(news.clone());
+        }
+        if let Some(rtpengines) = self.rtpengines.as_ref().filter(|_| is_for(By::Rtpengine)) {
+            rtpengines.tell(from, Order::News(news));
+        }
+    }
+
+    /// Writes metrics of the engine.
+    pub(crate) fn render(&self, out: &mut String) {
+        if let Some(relays) = &self.relays {
+            relays.render(out);
         }
     }
 
@@ -163,6 +209,17 @@ impl Media {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{MediaSource, Srtp};
+
+    fn upstream(mode: Option<MediaMode>, speech: Speech) -> UpstreamMedia {
+        UpstreamMedia {
+            mode,
+            speech,
+            interface: None,
+            srtp: Srtp::Off,
+            source: MediaSource::Signalled,
+        }
+    }
 
     #[test]
     fn the_called_upstream_comes_before_the_calling_one() {
@@ -170,9 +227,9 @@ mod tests {
         let modes = Modes {
             all: MediaMode::Auto,
             upstreams: vec![
-                (Some(MediaMode::Direct), Speech::WebRtc),
-                (None, Speech::Rtp),
-                (Some(MediaMode::Rtpengine), Speech::Rtp),
+                upstream(Some(MediaMode::Direct), Speech::WebRtc),
+                upstream(None, Speech::Rtp),
+                upstream(Some(MediaMode::Rtpengine), Speech::Rtp),
             ],
         };
         let sip = |id| Leg::Sip(Some(id));

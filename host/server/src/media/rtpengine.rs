@@ -27,7 +27,7 @@ use tokio::{
     task::spawn_local,
 };
 
-use super::{LateAnswer, Order, connection};
+use super::{Order, askers::Askers, connection};
 use crate::{
     config::{Config, Rtpengine, RtpengineAt, length},
     observe::printable,
@@ -40,8 +40,6 @@ const ASKS_MAX: usize = 8_192;
 const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// What `[log] filter` names for a line for each call that went through rtpengine.
 const CALLS: &str = "hookswitch::media";
-/// The number of a worker in an ask of the client's.
-const WORKER_SHIFT: u32 = 56;
 
 /// What the workers have of the thread.
 pub(super) struct Rtpengines {
@@ -64,10 +62,7 @@ pub(super) enum Event {
 }
 
 impl Rtpengines {
-    pub(super) fn start(
-        config: &Config,
-        answers: Vec<mpsc::UnboundedSender<LateAnswer>>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(config: &Config, askers: Askers) -> io::Result<Self> {
         let nodes = config.media.rtpengines.clone();
         let (orders, orders_in) = mpsc::unbounded_channel();
         let names = nodes.iter().map(|node| node.name.clone());
@@ -90,7 +85,7 @@ impl Rtpengines {
                     .build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        runtime.block_on(run(&nodes, client, orders_in, answers, &common))
+                        runtime.block_on(run(&nodes, client, orders_in, askers, &common))
                     }
                     Err(error) => tracing::error!(%error, "nobody speaks to the rtpengines"),
                 }
@@ -151,7 +146,7 @@ async fn run(
     nodes: &[Rtpengine],
     config: ClientConfig,
     mut orders: mpsc::UnboundedReceiver<(WorkerId, Order)>,
-    answers: Vec<mpsc::UnboundedSender<LateAnswer>>,
+    askers: Askers,
     common: &Common,
 ) {
     let (events, mut happened) = mpsc::channel(EVENTS_MAX);
@@ -162,7 +157,7 @@ async fn run(
     let mut thread = Thread {
         client: Client::new(config, Instant::now()),
         ways,
-        answers,
+        askers,
         common,
     };
     loop {
@@ -239,7 +234,7 @@ async fn receive(node: NodeId, socket: Arc<UdpSocket>, events: mpsc::Sender<Even
 struct Thread<'c> {
     client: Client,
     ways: Vec<Option<Way>>,
-    answers: Vec<mpsc::UnboundedSender<LateAnswer>>,
+    askers: Askers,
     common: &'c Common,
 }
 
@@ -247,11 +242,11 @@ impl Thread<'_> {
     fn order(&mut self, from: WorkerId, order: Order) {
         let input = match order {
             Order::Ask { id, ask } => Input::Ask {
-                id: of_worker(from, id),
+                id: media::ng::AskId(Askers::number(from, id)),
                 ask,
             },
             Order::Withdraw { id } => Input::Withdraw {
-                id: of_worker(from, id),
+                id: media::ng::AskId(Askers::number(from, id)),
             },
             Order::News(news) => Input::News(news),
         };
@@ -289,15 +284,7 @@ impl Thread<'_> {
 
     fn answer(&self, id: media::ng::AskId, answer: media::Answer) {
         self.common.asks.fetch_sub(1, Relaxed);
-        let (worker, id) = (
-            id.0 >> WORKER_SHIFT,
-            AskId(id.0 & !(u64::MAX << WORKER_SHIFT)),
-        );
-        let worker = usize::try_from(worker).ok();
-        if let Some(worker) = worker.and_then(|worker| self.answers.get(worker)) {
-            // An error says that the worker has ended.
-            let _ = worker.send((id, answer));
-        }
+        self.askers.answer(id.0, answer);
     }
 
     fn health(&self, NodeId(node): NodeId, health: Health) {
@@ -322,9 +309,4 @@ fn over(call: &str, totals: Option<Totals>) {
         errors,
     } = totals.unwrap_or_default();
     tracing::info!(target: CALLS, call = %printable(call), packets, bytes, errors, "media is over");
-}
-
-/// Ids of the proxies are counted from one: they do not reach the upper byte.
-fn of_worker(WorkerId(worker): WorkerId, AskId(id): AskId) -> media::ng::AskId {
-    media::ng::AskId(u64::from(worker) << WORKER_SHIFT | id)
 }

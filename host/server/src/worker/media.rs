@@ -14,7 +14,7 @@ use hookswitch_sip::proxy::io::{
 use tokio::sync::mpsc;
 
 use super::{Worker, WorkerRef};
-use crate::media::{By, LateAnswer, Media, Order};
+use crate::media::{By, Late, Media};
 
 /// A call of whose end nothing was heard for this long is thought to be over.
 const CALL_MAX: Duration = Duration::from_secs(12 * 3_600);
@@ -128,8 +128,7 @@ impl Worker {
             let mode = description.mode;
             let ask = ask_of(media, description);
             match self.seats.by(media, &ask, legs, mode) {
-                Some(By::Nobody) => Some(verdict(media::direct(&ask))),
-                Some(By::Rtpengine) => media.ask(self.id, id, ask).err().map(verdict),
+                Some(by) => media.ask(by, self.id, id, ask).err().map(verdict),
                 None => Some(MediaVerdict::Refuse {
                     status: 500,
                     reason: "limits.calls_max".to_owned(),
@@ -145,7 +144,7 @@ impl Worker {
     /// It need not have been media that was asked.
     pub(super) fn withdraw(&mut self, id: AskId) {
         if self.seats.asked.remove(&id) {
-            self.shared.media.tell(self.id, Order::Withdraw { id });
+            self.shared.media.withdraw(self.id, id);
         }
     }
 
@@ -155,33 +154,36 @@ impl Worker {
             return;
         }
         let news = news_of(media, news);
-        let is_direct = match &news {
+        let by = match &news {
             media::News::Answered(branch)
             | media::News::Rejected(branch)
             | media::News::Lost(branch)
-            | media::News::Ended(branch) => self.seats.find(branch) == Some(By::Nobody),
-            media::News::Failed { .. } => false,
+            | media::News::Ended(branch) => self.seats.find(branch),
+            media::News::Failed { .. } => None,
         };
         self.seats.hear(&news);
-        if !is_direct {
-            media.tell(self.id, Order::News(news));
-        }
+        media.hear(by, self.id, news);
     }
 
-    fn media_done(&mut self, (id, answer): LateAnswer) {
-        if self.seats.asked.remove(&id) {
-            let verdict = verdict(answer);
-            self.handle(Input::MediaDone { id, verdict });
+    fn hear_late(&mut self, late: Late) {
+        match late {
+            Late::Answer(id, answer) => {
+                if self.seats.asked.remove(&id) {
+                    let verdict = verdict(answer);
+                    self.handle(Input::MediaDone { id, verdict });
+                }
+            }
+            Late::Dead { call, reason } => self.handle(Input::EndCall { call, reason }),
         }
     }
 }
 
-/// Answers that come late. At most as many wait as were asked for.
-pub(super) async fn late_answers(mut late: mpsc::UnboundedReceiver<LateAnswer>, worker: WorkerRef) {
-    while let Some(answer) = late.recv().await {
+/// Answers that come late, at most as many as were asked for, and calls that have died.
+pub(super) async fn late_answers(mut late: mpsc::UnboundedReceiver<Late>, worker: WorkerRef) {
+    while let Some(late) = late.recv().await {
         worker
             .borrow_mut()
-            .turn(|worker| worker.guard(|worker| worker.media_done(answer)));
+            .turn(|worker| worker.guard(|worker| worker.hear_late(late)));
     }
     // Nobody answers any more: so it should be where nobody is asked, and is a fault elsewhere.
     if worker.borrow().shared.media.is_idle() {

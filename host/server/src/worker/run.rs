@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     config::{ListenerKind, length},
-    media::LateAnswer,
+    media::Late,
     metrics::WorkerMetrics,
     server::{Phase, Shared},
     transport::{
@@ -71,7 +71,7 @@ pub(crate) struct Start {
     pub(crate) seats: Vec<Seat>,
     pub(crate) mailbox: mpsc::Receiver<Mail>,
     /// Of media, that come late.
-    pub(crate) answers: mpsc::UnboundedReceiver<LateAnswer>,
+    pub(crate) answers: mpsc::UnboundedReceiver<Late>,
     /// While it drains nothing new is accepted.
     pub(crate) phase: watch::Receiver<Phase>,
 }

@@ -18,6 +18,7 @@ mod killed;
 mod media;
 mod names;
 mod registrations;
+mod relay;
 mod scene;
 mod stream;
 mod streams;

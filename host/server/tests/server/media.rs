@@ -77,7 +77,7 @@ impl Drop for Rtpengine {
     }
 }
 
-fn with_body(message: &Sip, sdp: &str) -> Sip {
+pub(crate) fn with_body(message: &Sip, sdp: &str) -> Sip {
     let body = format!(
         "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
         sdp.len()
@@ -85,7 +85,7 @@ fn with_body(message: &Sip, sdp: &str) -> Sip {
     Sip(message.0.replace("Content-Length: 0\r\n\r\n", &body))
 }
 
-fn body(message: &Sip) -> &str {
+pub(crate) fn body(message: &Sip) -> &str {
     message.0.split_once("\r\n\r\n").unwrap().1
 }
 

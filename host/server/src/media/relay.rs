@@ -1,0 +1,289 @@
+//! The embedded engine: media workers, threads of their own, and the way to the one that has a call.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
+};
+
+use anyhow::{Context, Result, bail};
+use hookswitch_media::{
+    self as media,
+    config::{Config as EngineConfig, Limits, PlainProfile},
+    dtls::DtlsConfig,
+    engine::{CallReport, Engine, Input, Output},
+    run::{Busy, Counters, Worker, WorkerConfig},
+    sdp::Protocol,
+    sockets::{InterfaceId, SocketId},
+    transport::Latch,
+};
+use hookswitch_sip::{flow::WorkerId, proxy::io::AskId};
+
+use super::{askers::Askers, places::Places, reports};
+use crate::{
+    config::{self, Config, MediaSource, Srtp, UpstreamMedia, length},
+    metrics::{head, line},
+    state,
+};
+
+/// The media workers.
+pub(super) struct Relays {
+    workers: Vec<Worker>,
+    /// A peer that knew the key could choose the worker of its calls.
+    placement: RandomState,
+}
+
+/// What all workers have in common.
+struct Common<'c> {
+    config: &'c Config,
+    relay: &'c config::Relay,
+    places: Places,
+    certificate: Arc<DtlsConfig>,
+    askers: &'c Askers,
+    reports: SyncSender<Box<CallReport>>,
+}
+
+impl Relays {
+    pub(super) fn start(config: &Config, relay: &config::Relay, askers: &Askers) -> Result<Self> {
+        let common = Common {
+            config,
+            relay,
+            places: Places::of(config, &relay.interfaces),
+            certificate: Arc::new(certificate()?),
+            askers,
+            reports: reports::start()?,
+        };
+        let count = relay.workers.unwrap_or(config.workers);
+        let workers = (0..count).map(|number| common.start(number, count));
+        let relays = Self {
+            workers: workers.collect::<Result<_>>()?,
+            placement: RandomState::new(),
+        };
+        let browsers: Vec<_> = relays.workers.iter().map(Worker::web).collect();
+        tracing::info!(?browsers, "media is relayed");
+        Ok(relays)
+    }
+
+    pub(super) fn ask(
+        &self,
+        from: WorkerId,
+        id: AskId,
+        ask: media::Ask,
+    ) -> Result<(), media::Answer> {
+        let id = Askers::number(from, id);
+        let told = match self.worker(&ask.branch.call) {
+            Some(worker) => worker.tell(Input::Ask { id, ask }),
+            None => Err(Busy),
+        };
+        told.map_err(|busy| media::Answer::Refuse {
+            status: 503,
+            reason: busy.to_string(),
+        })
+    }
+
+    pub(super) fn hear(&self, news: media::News) {
+        let Some(worker) = self.worker(news.call()) else {
+            return;
+        };
+        let told = match news {
+            media::News::Answered(branch) => worker.tell(Input::Established { branch }),
+            media::News::Lost(branch) => worker.tell(Input::BranchOver { branch }),
+            media::News::Ended(branch) => worker.tell(Input::DialogOver { branch }),
+            media::News::Failed { call } => worker.tell(Input::End { call }),
+            // What was agreed before stands in the engine, too.
+            media::News::Rejected(_) => Ok(()),
+        };
+        if told.is_err() {
+            tracing::warn!(
+                "a media worker is overloaded: it takes its calls for over when they are silent"
+            );
+        }
+    }
+
+    /// Always the same one for a call.
+    fn worker(&self, call: &str) -> Option<&Worker> {
+        let place = self
+            .placement
+            .hash_one(call)
+            .checked_rem(self.workers.len() as u64)?;
+        self.workers.get(usize::try_from(place).ok()?)
+    }
+
+    /// Writes metrics, of each worker.
+    pub(super) fn render(&self, out: &mut String) {
+        type Read = fn(&Counters) -> u64;
+        let metrics: [(&str, &str, &str, Read); 6] = [
+            (
+                "media_calls",
+                "gauge",
+                "Calls whose media is relayed",
+                |of| of.calls.load(Relaxed),
+            ),
+            (
+                "media_received_total",
+                "counter",
+                "Datagrams that came for media",
+                |of| of.received.load(Relaxed),
+            ),
+            (
+                "media_relayed_total",
+                "counter",
+                "Packets of media that went on",
+                |of| of.relayed.load(Relaxed),
+            ),
+            (
+                "media_unsent_total",
+                "counter",
+                "Datagrams of media that the system did not take",
+                |of| of.unsent.load(Relaxed),
+            ),
+            (
+                "media_refused_total",
+                "counter",
+                "Calls refused because a media worker was too busy",
+                |of| of.refused.load(Relaxed),
+            ),
+            (
+                "media_busy_permille",
+                "gauge",
+                "How much of its time a media worker was busy lately",
+                |of| of.busy_permille.load(Relaxed),
+            ),
+        ];
+        for (name, kind, help, read) in metrics {
+            head(out, name, kind, help);
+            for (number, worker) in self.workers.iter().enumerate() {
+                line(
+                    out,
+                    name,
+                    &format!("worker=\"{number}\""),
+                    read(worker.counters()),
+                );
+            }
+        }
+    }
+}
+
+/// Made anew at each start: browsers know it by the fingerprint in the session description (RFC 8827 §6.5).
+fn certificate() -> Result<DtlsConfig> {
+    let made = rcgen::generate_simple_self_signed(["hookswitch".to_owned()]);
+    let made = made.context("the certificate of media")?;
+    let (certificate, key) = (made.cert.der().to_vec(), made.signing_key.serialize_der());
+    DtlsConfig::new(certificate, key).context("the certificate of media")
+}
+
+impl Common<'_> {
+    fn start(&self, number: u8, count: u8) -> Result<Worker> {
+        let (number, count) = (u16::from(number), u16::from(count));
+        let interfaces = self.places.interfaces.iter();
+        let interfaces: Vec<_> = interfaces.map(|each| each.part(number, count)).collect();
+        let (bind, public) = self.places.web();
+        let ports = interfaces.first().map(|first| first.ports.clone());
+        // Another process, or another worker of another one's, may have the first ones.
+        for port in ports.into_iter().flatten() {
+            let config = WorkerConfig {
+                name: format!("media-{number}"),
+                web: SocketAddr::new(bind, port),
+                interfaces: interfaces.clone(),
+            };
+            match self.worker(config, &public) {
+                Ok(worker) => return Ok(worker),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error).with_context(|| {
+                    format!(
+                        "media.interface: {bind} cannot be bound; name an address of this machine"
+                    )
+                }),
+            }
+        }
+        bail!(
+            "media.interface: no port on {bind} is free for browsers; write more `ports`, or fewer media.workers"
+        )
+    }
+
+    fn worker(&self, config: WorkerConfig, public: &[IpAddr]) -> io::Result<Worker> {
+        let seed = state::random()?;
+        let engine = |socket, bound: SocketAddr| {
+            let public = public.iter();
+            let addresses = public.map(|address| SocketAddr::new(*address, bound.port()));
+            Engine::new(self.engine(socket, addresses.collect()), seed)
+        };
+        let (askers, reports) = (self.askers.clone(), self.reports.clone());
+        Worker::start(config, engine, move |output| match output {
+            Output::Answer { id, answer } => askers.answer(id, answer),
+            // What the log is too slow for is missing there: media does not wait.
+            Output::Over(report) => drop(reports.try_send(report)),
+            Output::Dead { call, reason } => askers.dead(&call, &reason),
+            // The worker sends them itself.
+            Output::Transmit { .. } => {}
+        })
+    }
+
+    fn engine(&self, web_socket: SocketId, web_addresses: Vec<SocketAddr>) -> EngineConfig {
+        let upstreams = self.config.upstreams.iter().zip(&self.places.upstreams);
+        EngineConfig {
+            web: Arc::clone(&self.certificate),
+            web_socket,
+            web_addresses,
+            // A phone that registered may be anywhere.
+            plain: profile(InterfaceId(0), self.relay.srtp, MediaSource::Nat),
+            upstreams: upstreams
+                .map(|(upstream, on)| {
+                    let UpstreamMedia { srtp, source, .. } = upstream.media;
+                    profile(*on, srtp, source)
+                })
+                .collect(),
+            limits: Limits {
+                calls_max: length(self.config.limits.calls_max),
+                silence_ms_max: self.relay.silence_s_max * 1_000,
+                ..Limits::default()
+            },
+        }
+    }
+}
+
+fn profile(interface: InterfaceId, srtp: Srtp, source: MediaSource) -> PlainProfile {
+    PlainProfile {
+        interface,
+        protocol: match srtp {
+            Srtp::Off => Protocol::Avp,
+            Srtp::Sdes => Protocol::Savp,
+        },
+        codecs: Vec::new(),
+        latch: match source {
+            MediaSource::Signalled => Latch::Signalled,
+            MediaSource::Nat => Latch::Symmetric,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookswitch_media::{Answer, Ask, Branch, Direction, Leg, Role};
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_no_worker_takes_is_answered_503() {
+        let relays = Relays {
+            workers: Vec::new(),
+            placement: RandomState::new(),
+        };
+        let branch = Branch {
+            call: "c".into(),
+            branch: "0".into(),
+            to_tag: None,
+            caller: Leg::Web,
+            callee: Leg::Sip(None),
+        };
+        let ask = Ask {
+            branch,
+            direction: Direction::ToCallee,
+            role: Role::Offer,
+            sdp: bytes::Bytes::new(),
+        };
+        let refused = relays.ask(WorkerId(0), AskId(1), ask);
+        assert!(matches!(refused, Err(Answer::Refuse { status: 503, .. })));
+    }
+}
