@@ -4,7 +4,7 @@
 //! take goes to another one; an answer cannot, since the ports that the offer named are where they are.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,8 +12,10 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Config, DIALOGS_MAX, NODES_TRIED_MAX, PING_DOWN_EVERY, PING_EVERY, QUERY_EVERY, QUEUED_MAX,
-    REPLY_MAX, RETRANSMIT_AFTER, flags,
+    Config, DIALOGS_MAX, NODES_TRIED_MAX, PING_DOWN_EVERY, PING_EVERY, Protocol, QUERY_EVERY,
+    QUEUED_MAX, REPLY_MAX, RETRANSMIT_AFTER,
+    call::{Asked, Call, Work},
+    flags,
     io::{AskId, Input, Output},
     message::{self, Command, Reply, Totals},
     nodes::{Health, NodeId, Nodes, Wire},
@@ -25,6 +27,8 @@ use crate::{Answer, Ask, Branch, Leg, News, Role};
 #[derive(Debug)]
 pub struct Client {
     nodes: Nodes,
+    /// What upstreams are offered.
+    upstreams: Vec<Protocol>,
     calls_max: usize,
     cookies: String,
     last_cookie: u64,
@@ -37,33 +41,6 @@ pub struct Client {
     timers: BTreeMap<(Instant, u64), Timer>,
     last_timer: u64,
     outputs: VecDeque<Output>,
-}
-
-#[derive(Debug)]
-struct Call {
-    /// Where it is, once it is anywhere.
-    node: Option<NodeId>,
-    /// It waits for the reply to a command.
-    waits: bool,
-    queue: VecDeque<Work>,
-    /// Branch and To tag of those who answered and have not hung up.
-    dialogs: BTreeSet<(Arc<str>, Option<Arc<str>>)>,
-}
-
-/// What is to be done for a call.
-#[derive(Clone, Debug)]
-enum Work {
-    Ask(Box<Asked>),
-    Delete,
-    Query,
-}
-
-#[derive(Clone, Debug)]
-struct Asked {
-    id: AskId,
-    ask: Ask,
-    /// Nodes that did not take it.
-    tried: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -96,6 +73,7 @@ impl Client {
     pub fn new(config: Config, now: Instant) -> Self {
         let mut client = Self {
             nodes: Nodes::new(config.nodes),
+            upstreams: config.upstreams,
             calls_max: config.calls_max,
             cookies: format!("{:016x}", config.cookies),
             last_cookie: 0,
@@ -288,7 +266,9 @@ impl Client {
         let bytes = match &what {
             What::Ping => Command::Ping.write(&cookie),
             What::Work { call, work } => match work {
-                Work::Ask(asked) => session::write(&cookie, &asked.ask),
+                Work::Ask(asked) => {
+                    session::write(&cookie, &asked.ask, self.protocol(call, &asked.ask))
+                }
                 Work::Delete => Command::Delete { call }.write(&cookie),
                 Work::Query => Command::Query { call }.write(&cookie),
             },
@@ -320,6 +300,17 @@ impl Client {
         let again = now + pending.patience;
         self.outputs.push_back(Output::Send { node, bytes });
         self.start(again, Timer::Resend(cookie));
+    }
+
+    /// Of who gets a session description, if that is a SIP end.
+    fn protocol(&mut self, call: &Arc<str>, ask: &Ask) -> Protocol {
+        let offered = match ask.recipient() {
+            Leg::Sip(Some(upstream)) => self.upstreams.get(usize::from(upstream)).copied(),
+            Leg::Sip(None) | Leg::Web => None,
+        };
+        let offered = offered.unwrap_or(Protocol::Avp);
+        let call = self.calls.get_mut(call);
+        call.map_or(offered, |call| call.protocol(ask, offered))
     }
 
     /// Nothing came back.
@@ -466,17 +457,6 @@ impl Client {
     fn start(&mut self, at: Instant, timer: Timer) {
         self.last_timer += 1;
         self.timers.insert((at, self.last_timer), timer);
-    }
-}
-
-impl Call {
-    fn new() -> Self {
-        Self {
-            node: None,
-            waits: false,
-            queue: VecDeque::new(),
-            dialogs: BTreeSet::new(),
-        }
     }
 }
 

@@ -7,9 +7,8 @@ use super::bencode::Value;
 use crate::{Leg, Role};
 
 /// Attributes of WebRTC (RFC 8839, 8842, 8843, 8830, 5576, 8285, 4585) that mean nothing to plain RTP, and tell of the browser.
-const WEB_ATTRIBUTES: [&[u8]; 20] = [
+const WEB_ATTRIBUTES: [&[u8]; 19] = [
     b"candidate",
-    b"crypto",
     b"end-of-candidates",
     b"extmap",
     b"extmap-allow-mixed",
@@ -35,9 +34,45 @@ const PLAIN_CODECS: [&[u8]; 2] = [b"PCMA", b"PCMU"];
 
 type Flags = Vec<(&'static [u8], Value<'static>)>;
 
-/// For what `sender` wrote, towards `recipient`. Nothing is said of who begins DTLS: rtpengine checks candidates and says ClientHello as soon
-/// as it has an offer, and a browser takes the first one for the decision, whatever the answer says.
-pub(super) fn flags(sender: Leg, recipient: Leg, role: Role) -> Flags {
+/// What a SIP end's media is carried by. SRTP has its keys in the session description (RFC 4568).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// RTP (RFC 3551).
+    Avp,
+    /// RTP with feedback (RFC 4585).
+    Avpf,
+    /// SRTP (RFC 3711).
+    Savp,
+    /// SRTP with feedback (RFC 5124).
+    Savpf,
+}
+
+impl Protocol {
+    const ALL: [Self; 4] = [Self::Avp, Self::Avpf, Self::Savp, Self::Savpf];
+
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Avp => b"RTP/AVP",
+            Self::Avpf => b"RTP/AVPF",
+            Self::Savp => b"RTP/SAVP",
+            Self::Savpf => b"RTP/SAVPF",
+        }
+    }
+
+    /// The first that a session description names.
+    pub(super) fn of(sdp: &[u8]) -> Option<Self> {
+        let mut lines = sdp.split(|byte| *byte == b'\n');
+        lines.find_map(|line| {
+            let mut words = line.strip_prefix(b"m=")?.split(|byte| *byte == b' ');
+            let named = words.nth(2)?;
+            Self::ALL.into_iter().find(|known| known.name() == named)
+        })
+    }
+}
+
+/// For what `sender` wrote, towards `recipient`, who has `protocol` if it is a SIP end. Nothing is said of who begins DTLS: rtpengine checks
+/// candidates and says ClientHello as soon as it has an offer, and a browser takes the first one for the decision, whatever the answer says.
+pub(super) fn flags(sender: Leg, recipient: Leg, role: Role, protocol: Protocol) -> Flags {
     let mut flags: Flags = vec![(b"replace", list(&[b"origin", b"session-connection"]))];
     let mut words: Vec<&'static [u8]> = Vec::new();
     match recipient {
@@ -52,7 +87,7 @@ pub(super) fn flags(sender: Leg, recipient: Leg, role: Role) -> Flags {
         }
         Leg::Sip(_) => {
             flags.push((b"ICE", Value::Text(b"remove")));
-            flags.push((b"transport-protocol", Value::Text(b"RTP/AVP")));
+            flags.push((b"transport-protocol", Value::Text(protocol.name())));
             if role == Role::Offer {
                 flags.push((b"rtcp-mux", list(&[b"demux"])));
             }
@@ -96,7 +131,8 @@ mod tests {
 
     fn told(sender: Leg, recipient: Leg, role: Role) -> String {
         let mut out = Vec::new();
-        Value::Dictionary(flags(sender, recipient, role)).encode(&mut out);
+        let flags = flags(sender, recipient, role, Protocol::Savp);
+        Value::Dictionary(flags).encode(&mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -104,11 +140,11 @@ mod tests {
     fn each_leg_has_its_own() {
         let pbx = Leg::Sip(Some(0));
         expect_test::expect![[r#"
-            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP8:rtcp-muxl5:demuxe5:codecd9:transcodel4:PCMA4:PCMUeee
+            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol8:RTP/SAVP8:rtcp-muxl5:demuxe5:codecd9:transcodel4:PCMA4:PCMUeee
             d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offee
             d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offe8:rtcp-muxl7:requiree5:flagsl12:generate-midee
-            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVPe
-            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol7:RTP/AVP8:rtcp-muxl5:demuxee"#]].assert_eq(
+            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol8:RTP/SAVPe
+            d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol8:RTP/SAVP8:rtcp-muxl5:demuxee"#]].assert_eq(
             &[
                 told(Leg::Web, pbx, Role::Offer),
                 told(pbx, Leg::Web, Role::Answer),
@@ -118,6 +154,21 @@ mod tests {
             ]
             .join("\n"),
         );
+    }
+
+    #[test]
+    fn a_protocol_is_that_of_the_first_section_that_has_one() {
+        for (sdp, protocol) in [
+            ("v=0\r\nm=audio 9 RTP/SAVPF 0\r\n", Some(Protocol::Savpf)),
+            (
+                "m=image 9 udptl t38\nm=audio 9 RTP/AVP 0",
+                Some(Protocol::Avp),
+            ),
+            ("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", None),
+            ("m=audio\r\n", None),
+        ] {
+            assert_eq!(Protocol::of(sdp.as_bytes()), protocol, "{sdp}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! What it never does: send, sleep or read a clock.
 
 pub mod bencode;
+mod call;
 mod client;
 mod flags;
 mod io;
@@ -16,6 +17,7 @@ mod session;
 use std::time::Duration;
 
 pub use client::Client;
+pub use flags::Protocol;
 pub use io::{AskId, Input, Output};
 pub use nodes::{Health, NodeConfig, NodeId, Wire};
 
@@ -41,6 +43,8 @@ pub const DIALOGS_MAX: usize = 16;
 pub struct Config {
     /// Their index is their [`NodeId`].
     pub nodes: Vec<NodeConfig>,
+    /// What upstreams are offered, by the number in [`crate::Leg::Sip`]; RTP without feedback, where there is none.
+    pub upstreams: Vec<Protocol>,
     /// Calls at a time.
     pub calls_max: usize,
     /// Makes cookies differ from those of any other process, and of this one before it was restarted.

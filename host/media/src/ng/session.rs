@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::{
-    flags,
+    flags::{self, Protocol},
     message::{Command, Session},
 };
 use crate::{Ask, Branch, Direction, Role};
 
-/// The tags are ours: they say which end it is, and of the callees which.
-pub(super) fn write(cookie: &str, ask: &Ask) -> Bytes {
+/// The tags are ours: they say which end it is, and of the callees which. `protocol` is that of who gets it, if that is a SIP end.
+pub(super) fn write(cookie: &str, ask: &Ask, protocol: Protocol) -> Bytes {
     let Branch {
         call,
         branch,
@@ -36,7 +36,7 @@ pub(super) fn write(cookie: &str, ask: &Ask) -> Bytes {
         to_tag,
         via_branch: branch,
         sdp: &ask.sdp,
-        flags: flags::flags(sender, recipient, ask.role),
+        flags: flags::flags(sender, recipient, ask.role, protocol),
     };
     match ask.role {
         Role::Offer => Command::Offer(session),

@@ -36,6 +36,7 @@ impl Scene {
                     wire: *wire,
                 })
                 .collect(),
+            upstreams: vec![Protocol::Avp, Protocol::Savp],
             calls_max: 2,
             cookies: 0xc0de,
         };
@@ -111,10 +112,13 @@ impl Scene {
         if name == "ping" && self.habits[usize::from(node.0)] != Habit::Silent {
             return self.reply(node, cookie, "d6:result4:ponge");
         }
-        let tags = match name.as_str() {
+        let mut tags = match name.as_str() {
             "offer" | "answer" => format!(" {} → {}", text("from-tag"), text("to-tag")),
             _ => String::new(),
         };
+        if text("transport-protocol") == "RTP/SAVP" {
+            tags.push_str(" by SRTP");
+        }
         self.note(&format!(
             "→ node {} {name} {}{tags}",
             node.0,
@@ -138,12 +142,16 @@ impl Scene {
     }
 
     fn ask(&mut self, direction: Direction, role: Role, branch: Branch) {
+        self.say(direction, role, branch, "v=0\r\n");
+    }
+
+    fn say(&mut self, direction: Direction, role: Role, branch: Branch, sdp: &'static str) {
         self.last_ask += 1;
         let ask = Ask {
             branch,
             direction,
             role,
-            sdp: Bytes::from_static(b"v=0\r\n"),
+            sdp: sdp.into(),
         };
         let id = AskId(self.last_ask);
         self.input(Input::Ask { id, ask });
@@ -202,6 +210,37 @@ fn a_call_from_its_offer_to_its_end() {
         0ms ask 4 is answered: v=1
         0ms → node 0 delete x
         0ms x is over
+    "#]]);
+}
+
+#[test]
+fn whoever_speaks_srtp_is_spoken_to_in_it() {
+    const SRTP: &str = "v=0\r\nm=audio 4000 RTP/SAVP 0\r\n";
+    let mut scene = Scene::datagrams(1);
+    // The caller does, as it says itself.
+    let called = |tag| Branch {
+        caller: Leg::Sip(None),
+        callee: Leg::Web,
+        ..branch("x", tag)
+    };
+    scene.say(Direction::ToCallee, Role::Offer, called(None), SRTP);
+    scene.ask(Direction::ToCaller, Role::Answer, called(Some("t")));
+    scene.ask(Direction::ToCaller, Role::Offer, called(Some("t")));
+    // The callee does, as is known of this upstream.
+    let upstream = Branch {
+        callee: Leg::Sip(Some(1)),
+        ..branch("y", None)
+    };
+    scene.ask(Direction::ToCallee, Role::Offer, upstream);
+    scene.shows(expect![[r#"
+        0ms → node 0 offer x caller → -
+        0ms ask 1 is answered: v=1
+        0ms → node 0 answer x caller → callee;0;t by SRTP
+        0ms ask 2 is answered: v=1
+        0ms → node 0 offer x callee;0;t → caller by SRTP
+        0ms ask 3 is answered: v=1
+        0ms → node 0 offer y caller → - by SRTP
+        0ms ask 4 is answered: v=1
     "#]]);
 }
 

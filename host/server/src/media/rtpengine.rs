@@ -73,6 +73,7 @@ impl Rtpengines {
         let [a, b, c, d, e, f, g, h, ..] = state::random()?;
         let client = ClientConfig {
             nodes: nodes.iter().map(node).collect(),
+            upstreams: Vec::new(),
             calls_max: length(config.limits.calls_max),
             cookies: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
         };
