@@ -107,15 +107,16 @@ async function invite(inviter, target, earlyMedia = false) {
   const onReject = ({ message }) => (call.ended = `${message.statusCode} ${message.reasonPhrase}`);
   const onProgress = ({ message }) => {
     call.progress = message.statusCode;
-    if (earlyMedia && message.body) hearEarly(inviter.sessionDescriptionHandler.remoteMediaStream);
+    if (earlyMedia && message.body) hear(inviter.sessionDescriptionHandler.remoteMediaStream);
     draw();
   };
   await inviter.invite({ requestDelegate: { onReject, onProgress } });
 }
 
-/** The session description may have come and its sound not yet. */
-function hearEarly(stream) {
-  stream.onaddtrack = () => listen(stream);
+/** A stream may be there before the sound in it: that comes with the other side's session description. */
+function hear(stream) {
+  if (stream.getAudioTracks().length > 0) listen(stream);
+  else stream.onaddtrack = () => listen(stream);
 }
 
 function onInvite(invitation) {
@@ -150,7 +151,7 @@ function begin(next, state, peer) {
     if (session !== next) return;
     if (now === SessionState.Established) {
       call.state = "talking";
-      listen(session.sessionDescriptionHandler.remoteMediaStream);
+      hear(session.sessionDescriptionHandler.remoteMediaStream);
     } else if (now === SessionState.Terminated) {
       Object.assign(call, { state: "none", ended: call.ended || "hung up here" });
       session = null;

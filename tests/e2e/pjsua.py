@@ -44,7 +44,9 @@ class Call(pjsua2.Call):
             say(event="ended", status=info.lastStatusCode)
 
     def onCallMediaState(self, _):
-        for index, media in enumerate(self.getInfo().media):
+        # What it has inside lives no longer than itself.
+        info = self.getInfo()
+        for index, media in enumerate(info.media):
             if media.type == pjsua2.PJMEDIA_TYPE_AUDIO and media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE:
                 audio = self.getAudioMedia(index)
                 Sound.tone.startTransmit(audio)
@@ -173,6 +175,8 @@ def start(endpoint, transport, tone_hz):
     config.uaConfig.mainThreadOnly = True
     # It takes an even tone for silence.
     config.medConfig.noVad = True
+    # A closed device, even of this kind, leaves a call's media waiting for its clock.
+    config.medConfig.sndAutoCloseTime = -1
     config.logConfig.level = config.logConfig.consoleLevel = 0
     config.logConfig.filename = "pjsua.log"
     config.logConfig.level = 5
@@ -187,13 +191,15 @@ def start(endpoint, transport, tone_hz):
     Sound.start(tone_hz)
 
 
-def register(user, domain, server, transport, password):
+def register(user, domain, server, transport, password, srtp):
     config = pjsua2.AccountConfig()
     config.idUri = f"sip:{user}@{domain}"
     config.regConfig.registrarUri = f"sip:{domain}"
     # Or it offers anew after each answer that leaves a choice.
     config.mediaConfig.lockCodecEnabled = False
     config.mediaConfig.transportConfig.boundAddress = "127.0.0.1"
+    config.mediaConfig.srtpUse = srtp
+    config.mediaConfig.srtpSecureSignaling = 0
     config.sipConfig.proxies.append(f"sip:{server};transport={transport};lr")
     config.sipConfig.authCreds.append(pjsua2.AuthCredInfo("digest", "*", user, 0, password))
     account = Account()
@@ -205,7 +211,8 @@ def main():
     endpoint = pjsua2.Endpoint()
     transport = sys.argv[4]
     start(endpoint, transport, int(sys.argv[6]))
-    account = register(*sys.argv[1:6])
+    srtp = {"plain": pjsua2.PJMEDIA_SRTP_DISABLED, "sdes": pjsua2.PJMEDIA_SRTP_MANDATORY}[sys.argv[7]]
+    account = register(*sys.argv[1:6], srtp)
     unread = b""
     while True:
         endpoint.libHandleEvents(POLL_MS)

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     Far, PATIENCE_MS,
     account::{Account, uri_of},
+    far::Rtp,
     ports::free_row,
 };
 
@@ -32,7 +33,7 @@ const MODULES: [&str; 8] = [
     "ice",
     "dtls_srtp",
 ];
-const PLAIN_MODULES: [&str; 5] = ["stdio", "g711", "ausine", "aubridge", "sndfile"];
+const RTP_MODULES: [&str; 6] = ["stdio", "g711", "ausine", "aubridge", "sndfile", "srtp"];
 const APPLICATIONS: [&str; 4] = ["account", "contact", "menu", "ctrl_tcp"];
 
 /// A running baresip; killed when dropped.
@@ -50,7 +51,7 @@ enum Sound {
     /// DTLS-SRTP and ICE.
     WebRtc,
     /// Neither.
-    Plain,
+    Rtp(Rtp),
 }
 
 struct Control {
@@ -66,10 +67,10 @@ impl Baresip {
         Self::start_as(folder, account, tone_hz, Sound::WebRtc)
     }
 
-    /// The same, but it knows G.711 over plain RTP alone.
+    /// The same, but it knows G.711 alone, carried so.
     #[must_use]
-    pub fn start_plain(folder: &Path, account: Account, tone_hz: u32) -> Self {
-        Self::start_as(folder, account, tone_hz, Sound::Plain)
+    pub fn start_with(folder: &Path, account: Account, tone_hz: u32, rtp: Rtp) -> Self {
+        Self::start_as(folder, account, tone_hz, Sound::Rtp(rtp))
     }
 
     fn start_as(folder: &Path, account: Account, tone_hz: u32, sound: Sound) -> Self {
@@ -248,6 +249,11 @@ impl Far for Baresip {
         decoded.max_by_key(|path| fs::metadata(path).and_then(|file| file.created()).ok())
     }
 
+    /// Its `sndfile` ends with the first re-INVITE.
+    fn records_on(&self) -> bool {
+        false
+    }
+
     fn receives(&self, text: &str) {
         let started = Instant::now();
         while !self.said().contains(text) {
@@ -298,7 +304,7 @@ fn write_configuration(folder: &Path, account: Account, tone_hz: u32, sound: Sou
     let control = listen.port() + 2;
     let modules = match sound {
         Sound::WebRtc => &MODULES[..],
-        Sound::Plain => &PLAIN_MODULES[..],
+        Sound::Rtp(_) => &RTP_MODULES[..],
     };
     let modules = modules.iter().map(|module| format!("module {module}.so\n"));
     let modules: String = modules.collect();
@@ -308,7 +314,8 @@ fn write_configuration(folder: &Path, account: Account, tone_hz: u32, sound: Sou
     // Opus has two. Its sine knows two and one rate alone.
     let (channels, media) = match sound {
         Sound::WebRtc => (2, "mediaenc=dtls_srtp;medianat=ice"),
-        Sound::Plain => (1, "audio_codecs=PCMU,PCMA"),
+        Sound::Rtp(Rtp::Plain) => (1, "audio_codecs=PCMU,PCMA"),
+        Sound::Rtp(Rtp::Sdes) => (1, "audio_codecs=PCMU,PCMA;mediaenc=srtp-mand"),
     };
     let config = format!(
         "sip_listen {listen}\nctrl_tcp_listen 127.0.0.1:{control}\nnet_interface 127.0.0.1\nrtcp_mux yes\n\

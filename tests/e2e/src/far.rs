@@ -15,6 +15,15 @@ const POLL_MS: u64 = 50;
 /// A pause that is no pause of the network's.
 const QUIET_MS: u64 = 500;
 
+/// How a phone that knows no WebRTC carries its media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rtp {
+    /// In the clear.
+    Plain,
+    /// SRTP with keys in the session description (RFC 4568), and nothing else.
+    Sdes,
+}
+
 /// One account, one call at a time. Whatever does not come within [`crate::PATIENCE_MS`] fails the test.
 pub trait Far {
     /// What a browser calls to reach it.
@@ -61,6 +70,11 @@ pub trait Far {
 
     /// The file that it writes what it hears to, once there is one.
     fn recording(&self) -> Option<PathBuf>;
+
+    /// Whether it still writes down what it hears when the session was changed.
+    fn records_on(&self) -> bool {
+        true
+    }
 
     /// Waits until it hears this tone, in what comes from now on.
     fn hears(&self, hz: u32) {

@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use crate::{
     DOMAIN, Far, PATIENCE_MS,
     account::{Account, uri_of},
-    cache, here, made,
+    cache,
+    far::Rtp,
+    here, made,
 };
 
 /// A running pjsua2; ends with its standard input, so with the test.
@@ -32,6 +34,12 @@ impl Pjsua {
     /// Starts it in a new folder below `folder`, with a tone of `tone_hz`, and waits until it is registered.
     #[must_use]
     pub fn start(folder: &Path, account: Account, tone_hz: u32) -> Self {
+        Self::start_with(folder, account, tone_hz, Rtp::Plain)
+    }
+
+    /// The same, with its media carried so.
+    #[must_use]
+    pub fn start_with(folder: &Path, account: Account, tone_hz: u32, rtp: Rtp) -> Self {
         let Account {
             user,
             server,
@@ -50,6 +58,10 @@ impl Pjsua {
                 transport.name(),
                 &account.password(),
                 &tone_hz.to_string(),
+                match rtp {
+                    Rtp::Plain => "plain",
+                    Rtp::Sdes => "sdes",
+                },
             ])
             .current_dir(&folder)
             .stdin(Stdio::piped())

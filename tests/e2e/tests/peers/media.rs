@@ -2,9 +2,10 @@
 //! tone: the table is below, and what each pair goes through above it.
 
 use hookswitch_e2e::{
-    Baresip, Far, Library, Phone, Rtpengine, World,
+    Baresip, Far, Library, Phone, Pjsua, Rtpengine, World,
     account::{Account, Transport, uri_of},
     configuration::{Nodes, Setup},
+    far::Rtp,
 };
 
 /// What is between the browser and the phone.
@@ -21,6 +22,7 @@ enum Between {
 
 /// A browser's page as alice, with a phone in reach.
 struct Scene<'w> {
+    rtp: Rtp,
     between: &'w Between,
     alice: Phone<'w>,
     far: &'w dyn Far,
@@ -29,12 +31,17 @@ struct Scene<'w> {
 /// What each sends.
 const ALICE_HZ: u32 = 440;
 const FAR_HZ: u32 = 700;
+/// Neither of its tones is near those two.
+const KEY: char = '9';
 
 type Scenario = fn(&Scene<'_>);
 
-const SCENARIOS: [(&str, Scenario); 2] = [
-    ("the browser calls", browser_calls),
-    ("the phone calls", phone_calls),
+const SCENARIOS: [(&str, Scenario); 5] = [
+    ("the browser hangs up", browser_hangs_up),
+    ("the phone calls and hangs up", phone_hangs_up),
+    ("the browser holds and resumes", browser_holds_and_resumes),
+    ("the phone holds and resumes", phone_holds_and_resumes),
+    ("each presses a key", each_presses_a_key),
 ];
 
 impl Relay {
@@ -68,15 +75,38 @@ impl Between {
 }
 
 impl Scene<'_> {
+    /// One that is registered is offered plain RTP: who insists on another one calls itself.
+    fn begins(&self) {
+        match self.rtp {
+            Rtp::Plain => self.browser_calls_phone(),
+            Rtp::Sdes => self.phone_calls_browser(),
+        }
+        self.both_hear();
+    }
+
     fn browser_calls_phone(&self) {
         self.alice.call(self.far.address());
         self.far.answers();
         self.alice.talks();
     }
 
+    fn phone_calls_browser(&self) {
+        self.far.calls(&uri_of("alice"));
+        self.alice.answers();
+        self.far.talks();
+    }
+
     fn both_hear(&self) {
         self.alice.hears(FAR_HZ);
         self.far.hears(ALICE_HZ);
+    }
+
+    /// After a hold.
+    fn both_hear_again(&self) {
+        self.alice.hears(FAR_HZ);
+        if self.far.records_on() {
+            self.far.hears(ALICE_HZ);
+        }
     }
 
     fn browser_hangs_up(&self) {
@@ -86,31 +116,80 @@ impl Scene<'_> {
     }
 }
 
-fn browser_calls(scene: &Scene<'_>) {
-    scene.browser_calls_phone();
-    scene.both_hear();
+fn browser_hangs_up(scene: &Scene<'_>) {
+    scene.begins();
     scene.between.is_busy();
     scene.browser_hangs_up();
 }
 
-fn phone_calls(scene: &Scene<'_>) {
-    scene.far.calls(&uri_of("alice"));
-    scene.alice.answers();
-    scene.far.talks();
+fn phone_hangs_up(scene: &Scene<'_>) {
+    scene.phone_calls_browser();
     scene.both_hear();
     scene.far.hangs_up();
     scene.alice.ended("hung up by the other side");
     scene.between.is_idle();
 }
 
+fn browser_holds_and_resumes(scene: &Scene<'_>) {
+    scene.begins();
+    scene.alice.holds(true);
+    scene.far.hears_nothing();
+    scene.alice.holds(false);
+    scene.both_hear_again();
+    scene.browser_hangs_up();
+}
+
+/// What the phone plays to who is held is its own affair.
+fn phone_holds_and_resumes(scene: &Scene<'_>) {
+    scene.begins();
+    scene.far.holds(true);
+    scene.alice.until("phone.status().call.heldByPeer");
+    scene.far.hears_nothing();
+    scene.far.holds(false);
+    scene.alice.until("!phone.status().call.heldByPeer");
+    scene.both_hear_again();
+    scene.browser_hangs_up();
+}
+
+fn each_presses_a_key(scene: &Scene<'_>) {
+    scene.begins();
+    scene.alice.presses(KEY);
+    scene.far.hears_key(KEY);
+    scene.far.presses(KEY);
+    scene.alice.hears_key(KEY);
+    scene.both_hear();
+    scene.browser_hangs_up();
+}
+
+fn early_media(scene: &Scene<'_>, pjsua: &Pjsua) {
+    scene.alice.calls_and_listens(pjsua.address());
+    pjsua.rings();
+    pjsua.takes_early();
+    scene.alice.hears(FAR_HZ);
+    pjsua.takes();
+    pjsua.talks();
+    scene.alice.talks();
+    scene.both_hear();
+    scene.browser_hangs_up();
+}
+
+/// The browser offers in its 200, and the phone answers in its ACK.
+fn late_offer(scene: &Scene<'_>, pjsua: &Pjsua) {
+    pjsua.calls_without_offer(&uri_of("alice"));
+    scene.alice.answers();
+    pjsua.talks();
+    scene.both_hear();
+    scene.browser_hangs_up();
+}
+
 /// Starts everything, and gives the scene to `play`.
 fn with<F: Far>(
     name: &str,
-    (relay, library): (Relay, Library),
+    (relay, rtp, library): (Relay, Rtp, Library),
     start: impl Fn(&World, Account) -> F,
-    play: impl Fn(&Scene<'_>),
+    play: impl Fn(&Scene<'_>, &F),
 ) {
-    let name = format!("media_{name}_{relay:?}_{library:?}");
+    let name = format!("media_{name}_{relay:?}_{rtp:?}_{library:?}");
     let between = relay.start(&name);
     let world = World::start_as(&name, between.setup());
     let account = Account {
@@ -120,11 +199,12 @@ fn with<F: Far>(
     };
     let far = start(&world, account);
     let scene = Scene {
+        rtp,
         between: &between,
         alice: world.phone(library, "alice", ALICE_HZ),
         far: &far,
     };
-    play(&scene);
+    play(&scene, &far);
 }
 
 fn go_through(scene: &Scene<'_>) {
@@ -134,21 +214,42 @@ fn go_through(scene: &Scene<'_>) {
     }
 }
 
-fn with_baresip(relay: Relay, library: Library) {
-    let start = |world: &World, account| Baresip::start_plain(world.host.folder(), account, FAR_HZ);
-    with("baresip", (relay, library), start, go_through);
+fn with_baresip(relay: Relay, rtp: Rtp, library: Library) {
+    let start =
+        |world: &World, account| Baresip::start_with(world.host.folder(), account, FAR_HZ, rtp);
+    with("baresip", (relay, rtp, library), start, |scene, _| {
+        go_through(scene);
+    });
+}
+
+fn with_pjsua(relay: Relay, rtp: Rtp, library: Library) {
+    let start =
+        |world: &World, account| Pjsua::start_with(world.host.folder(), account, FAR_HZ, rtp);
+    with("pjsua", (relay, rtp, library), start, |scene, pjsua| {
+        go_through(scene);
+        if rtp == Rtp::Sdes {
+            return;
+        }
+        println!("── early media");
+        early_media(scene, pjsua);
+        println!("── late offer");
+        late_offer(scene, pjsua);
+    });
 }
 
 /// A test of each line with each library.
 macro_rules! table {
-    ($($name:ident: $play:ident, $relay:expr;)*) => {
+    ($($name:ident: $play:ident, $relay:expr, $rtp:expr;)*) => {
         $(fn $name(library: Library) {
-            $play($relay, library);
+            $play($relay, $rtp, library);
         })*
         with_either_library! { $($name),* }
     };
 }
 
 table! {
-    baresip_through_rtpengine: with_baresip, Relay::Rtpengine;
+    baresip_through_rtpengine: with_baresip, Relay::Rtpengine, Rtp::Plain;
+    pjsua_through_rtpengine: with_pjsua, Relay::Rtpengine, Rtp::Plain;
+    baresip_with_sdes_through_rtpengine: with_baresip, Relay::Rtpengine, Rtp::Sdes;
+    pjsua_with_sdes_through_rtpengine: with_pjsua, Relay::Rtpengine, Rtp::Sdes;
 }

@@ -4,6 +4,7 @@ use hookswitch_e2e::{
     Baresip, Far, Library, Phone, Rtpengine, World,
     account::{Account, Transport},
     configuration::{Nodes, Setup},
+    far::Rtp,
 };
 
 with_either_library! {
@@ -24,7 +25,7 @@ fn account(world: &World) -> Account {
 }
 
 fn desk(world: &World) -> Baresip {
-    Baresip::start_plain(world.host.folder(), account(world), DESK_HZ)
+    Baresip::start_with(world.host.folder(), account(world), DESK_HZ, Rtp::Plain)
 }
 
 fn world(name: &str, library: Library, nodes: Nodes) -> World {
