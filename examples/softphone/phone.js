@@ -174,13 +174,22 @@ async function hangup() {
 }
 
 async function hold(on) {
-  session.sessionDescriptionHandlerOptionsReInvite = { hold: on };
+  await offerAgain({ hold: on });
+  call.held = on;
+  passSound();
+}
+
+/** New ICE credentials and candidates, as after a change of networks (RFC 8445 §9). */
+async function restartIce() {
+  await offerAgain({ hold: call.held, offerOptions: { iceRestart: true } });
+}
+
+async function offerAgain(options) {
+  session.sessionDescriptionHandlerOptionsReInvite = options;
   await new Promise((resolve, reject) => {
     const onReject = ({ message }) => reject(new Error(`${message.statusCode} ${message.reasonPhrase}`));
     session.invite({ requestDelegate: { onAccept: resolve, onReject } }).catch(reject);
   });
-  call.held = on;
-  passSound();
 }
 
 /** Asks the other side to call `target` instead of us; the call ends when it has. */
@@ -302,7 +311,7 @@ function hearing() {
 }
 
 window.phone = {
-  register, unregister, call: dial, answer, hangup, hold, mute, press, refer, message, heard, heardAt,
+  register, unregister, call: dial, answer, hangup, hold, restartIce, mute, press, refer, message, heard, heardAt,
   status: () => ({ account, registered: isRegistered(), call: { ...call } }),
   messages: () => messages,
   log: () => log,

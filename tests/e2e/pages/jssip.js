@@ -117,6 +117,13 @@ async function hold(on) {
   call.held = on;
 }
 
+async function restartIce() {
+  await new Promise((resolve, reject) => {
+    const begun = session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, resolve);
+    if (!begun) reject(new Error("not now"));
+  });
+}
+
 async function message(target, text) {
   await new Promise((resolve, reject) => {
     const failed = ({ response, cause }) => reject(new Error(response ? `${response.status_code} ${response.reason_phrase}` : cause));
@@ -130,7 +137,7 @@ window.phone = {
   /** Ends the call in whichever way its state asks for: CANCEL, a 480, or BYE. */
   hangup: () => session?.terminate(call.state === "ringing" ? { status_code: 480 } : {}),
   press: (keys) => session.sendDTMF(keys, { transportType: "RFC2833" }),
-  hold, refer, message, heard, heardAt,
+  hold, restartIce, refer, message, heard, heardAt,
   status: () => ({ account, registered: userAgent.isRegistered(), call: { ...call } }),
   messages: () => messages,
   log: () => log,

@@ -7,7 +7,9 @@ use serde_json::json;
 use crate::{
     DOMAIN,
     account::{Transport, password_of},
-    built, here, kamailio, made,
+    built,
+    far::Rtp,
+    here, kamailio, made,
 };
 
 /// Everybody who has a password.
@@ -25,6 +27,8 @@ pub enum Setup {
     Registrar,
     /// Registers who has a user's password, and has an rtpengine between browsers and phones.
     Media(Nodes),
+    /// The same, but is itself between them, and nothing of that is configured. Phones that are called are offered this.
+    Engine(Rtp),
     /// Registers who has a token of an identity provider.
     Tokens,
     /// Sends everything to a PBX that is the registrar, which learns of browsers by this.
@@ -122,6 +126,7 @@ pub(crate) fn write_configuration(folder: &Path, setup: Setup, pbx: SocketAddr) 
         Setup::Policies(rules) => [policies(pbx, rules), String::new()],
         Setup::Registrar => [registrar(), String::new()],
         Setup::Media(nodes) => [registrar(), media(nodes)],
+        Setup::Engine(rtp) => [registrar(), engine(rtp)],
         Setup::Tokens => [tokens(), String::new()],
         Setup::Relay(announce, pbx) => [upstream(announce, pbx), relay()],
         Setup::Beside(pbx) => [upstream(Announce::Path, pbx), registrar() + DEFAULT],
@@ -260,6 +265,14 @@ fn media(nodes: Nodes) -> String {
         Nodes::Two(one, other) => format!("\"udp:{one}\", \"udp:{other}\""),
     };
     format!("\n[media]\nrtpengine = [{nodes}]\n")
+}
+
+fn engine(rtp: Rtp) -> String {
+    let settings = match rtp {
+        Rtp::Plain => "",
+        Rtp::Sdes => "srtp = \"sdes\"\n",
+    };
+    format!("\n[media]\n{settings}")
 }
 
 /// Its keys and tokens come from `issuer.mjs`.

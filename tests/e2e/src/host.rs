@@ -226,6 +226,16 @@ impl Host {
         });
     }
 
+    /// How many calls' media goes through it.
+    #[must_use]
+    pub fn relayed_calls(&self) -> u32 {
+        let metrics = http::get(self.admin, "/metrics");
+        let samples = metrics.lines();
+        let samples = samples.filter(|line| line.starts_with("hookswitch_media_calls{"));
+        let values = samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u32>().ok());
+        values.sum()
+    }
+
     /// Of a list that the admin endpoint has under its own name.
     #[track_caller]
     fn until_one_of(&self, list: &str, holds: impl Fn(&Value) -> bool) {

@@ -62,7 +62,11 @@ impl Kamailio {
             Setup::Relay(Announce::Path, _) => (Some("PATH"), None),
             Setup::Relay(Announce::Contact, _) => (None, None),
             Setup::Beside(Upstream { transport, .. }) => (Some("BESIDE"), Some(transport)),
-            Setup::Policies(_) | Setup::Registrar | Setup::Media(_) | Setup::Tokens => {
+            Setup::Policies(_)
+            | Setup::Registrar
+            | Setup::Media(_)
+            | Setup::Engine(_)
+            | Setup::Tokens => {
                 panic!("{setup:?} has no PBX")
             }
         };

@@ -198,6 +198,12 @@ impl<'a> Phone<'a> {
         self.run(&format!("phone.hold({on})"));
     }
 
+    /// Begins ICE anew, as after a change of networks.
+    #[track_caller]
+    pub fn restarts_ice(&self) {
+        self.run("phone.restartIce()");
+    }
+
     /// Presses a key of the keypad (RFC 4733).
     #[track_caller]
     pub fn presses(&self, key: char) {

@@ -1,8 +1,13 @@
 //! Each library in the browser against each phone that knows no WebRTC, with something between them that makes each hear the other's
 //! tone: the table is below, and what each pair goes through above it.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use hookswitch_e2e::{
-    Baresip, Far, Library, Phone, Pjsua, Rtpengine, World,
+    Baresip, Far, Host, Library, PATIENCE_MS, Phone, Pjsua, Rtpengine, World,
     account::{Account, Transport, uri_of},
     configuration::{Nodes, Setup},
     far::Rtp,
@@ -13,16 +18,20 @@ use hookswitch_e2e::{
 enum Relay {
     /// A real rtpengine.
     Rtpengine,
+    /// hookswitch itself.
+    Engine,
 }
 
 /// A relay that runs.
 enum Between {
     Rtpengine(Rtpengine),
+    Engine,
 }
 
 /// A browser's page as alice, with a phone in reach.
 struct Scene<'w> {
     rtp: Rtp,
+    host: &'w Host,
     between: &'w Between,
     alice: Phone<'w>,
     far: &'w dyn Far,
@@ -34,52 +43,45 @@ const FAR_HZ: u32 = 700;
 /// Neither of its tones is near those two.
 const KEY: char = '9';
 
+const POLL_MS: u64 = 20;
+
 type Scenario = fn(&Scene<'_>);
 
-const SCENARIOS: [(&str, Scenario); 5] = [
+const SCENARIOS: [(&str, Scenario); 6] = [
     ("the browser hangs up", browser_hangs_up),
     ("the phone calls and hangs up", phone_hangs_up),
     ("the browser holds and resumes", browser_holds_and_resumes),
     ("the phone holds and resumes", phone_holds_and_resumes),
     ("each presses a key", each_presses_a_key),
+    ("ICE restarts", ice_restarts),
 ];
 
 impl Relay {
     fn start(self, name: &str) -> Between {
         match self {
             Self::Rtpengine => Between::Rtpengine(Rtpengine::start(&format!("{name}_rtpengine"))),
+            Self::Engine => Between::Engine,
         }
     }
 }
 
 impl Between {
-    fn setup(&self) -> Setup {
+    fn setup(&self, rtp: Rtp) -> Setup {
         match self {
             Self::Rtpengine(rtpengine) => Setup::Media(Nodes::Udp(rtpengine.udp)),
-        }
-    }
-
-    /// Waits until it has a call.
-    fn is_busy(&self) {
-        match self {
-            Self::Rtpengine(rtpengine) => rtpengine.is_busy(),
-        }
-    }
-
-    /// Waits until it has none.
-    fn is_idle(&self) {
-        match self {
-            Self::Rtpengine(rtpengine) => rtpengine.is_idle(),
+            Self::Engine => Setup::Engine(rtp),
         }
     }
 }
 
 impl Scene<'_> {
-    /// One that is registered is offered plain RTP: who insists on another one calls itself.
+    /// Through rtpengine who is registered is offered plain RTP: who insists on another one calls itself.
     fn begins(&self) {
-        match self.rtp {
-            Rtp::Plain => self.browser_calls_phone(),
-            Rtp::Sdes => self.phone_calls_browser(),
+        match (self.between, self.rtp) {
+            (Between::Rtpengine(_), Rtp::Sdes) => self.phone_calls_browser(),
+            (Between::Rtpengine(_), Rtp::Plain) | (Between::Engine, _) => {
+                self.browser_calls_phone();
+            }
         }
         self.both_hear();
     }
@@ -109,16 +111,44 @@ impl Scene<'_> {
         }
     }
 
+    /// Waits until what is between them has a call.
+    fn is_busy(&self) {
+        match self.between {
+            Between::Rtpengine(rtpengine) => rtpengine.is_busy(),
+            Between::Engine => self.relays(1),
+        }
+    }
+
+    /// Waits until it has none.
+    fn is_idle(&self) {
+        match self.between {
+            Between::Rtpengine(rtpengine) => rtpengine.is_idle(),
+            Between::Engine => self.relays(0),
+        }
+    }
+
+    fn relays(&self, calls: u32) {
+        let started = Instant::now();
+        while self.host.relayed_calls() != calls {
+            let waited = started.elapsed();
+            assert!(
+                waited < Duration::from_millis(PATIENCE_MS),
+                "never: {calls} calls"
+            );
+            thread::sleep(Duration::from_millis(POLL_MS));
+        }
+    }
+
     fn browser_hangs_up(&self) {
         self.alice.hangs_up();
         self.far.ended();
-        self.between.is_idle();
+        self.is_idle();
     }
 }
 
 fn browser_hangs_up(scene: &Scene<'_>) {
     scene.begins();
-    scene.between.is_busy();
+    scene.is_busy();
     scene.browser_hangs_up();
 }
 
@@ -127,7 +157,7 @@ fn phone_hangs_up(scene: &Scene<'_>) {
     scene.both_hear();
     scene.far.hangs_up();
     scene.alice.ended("hung up by the other side");
-    scene.between.is_idle();
+    scene.is_idle();
 }
 
 fn browser_holds_and_resumes(scene: &Scene<'_>) {
@@ -161,6 +191,13 @@ fn each_presses_a_key(scene: &Scene<'_>) {
     scene.browser_hangs_up();
 }
 
+fn ice_restarts(scene: &Scene<'_>) {
+    scene.begins();
+    scene.alice.restarts_ice();
+    scene.both_hear_again();
+    scene.browser_hangs_up();
+}
+
 fn early_media(scene: &Scene<'_>, pjsua: &Pjsua) {
     scene.alice.calls_and_listens(pjsua.address());
     pjsua.rings();
@@ -191,7 +228,7 @@ fn with<F: Far>(
 ) {
     let name = format!("media_{name}_{relay:?}_{rtp:?}_{library:?}");
     let between = relay.start(&name);
-    let world = World::start_as(&name, between.setup());
+    let world = World::start_as(&name, between.setup(rtp));
     let account = Account {
         user: "desk",
         server: world.host.address(Transport::Udp),
@@ -200,6 +237,7 @@ fn with<F: Far>(
     let far = start(&world, account);
     let scene = Scene {
         rtp,
+        host: &world.host,
         between: &between,
         alice: world.phone(library, "alice", ALICE_HZ),
         far: &far,
@@ -227,7 +265,7 @@ fn with_pjsua(relay: Relay, rtp: Rtp, library: Library) {
         |world: &World, account| Pjsua::start_with(world.host.folder(), account, FAR_HZ, rtp);
     with("pjsua", (relay, rtp, library), start, |scene, pjsua| {
         go_through(scene);
-        if rtp == Rtp::Sdes {
+        if let (Relay::Rtpengine, Rtp::Sdes) = (relay, rtp) {
             return;
         }
         println!("── early media");
@@ -248,6 +286,10 @@ macro_rules! table {
 }
 
 table! {
+    baresip_through_the_engine: with_baresip, Relay::Engine, Rtp::Plain;
+    pjsua_through_the_engine: with_pjsua, Relay::Engine, Rtp::Plain;
+    baresip_with_sdes_through_the_engine: with_baresip, Relay::Engine, Rtp::Sdes;
+    pjsua_with_sdes_through_the_engine: with_pjsua, Relay::Engine, Rtp::Sdes;
     baresip_through_rtpengine: with_baresip, Relay::Rtpengine, Rtp::Plain;
     pjsua_through_rtpengine: with_pjsua, Relay::Rtpengine, Rtp::Plain;
     baresip_with_sdes_through_rtpengine: with_baresip, Relay::Rtpengine, Rtp::Sdes;
