@@ -17,6 +17,7 @@ use super::{
     forward::next_max_forwards,
     ids::{BranchId, CallKey, TxId},
     io::{Cause, Direction, Leg, MediaBranch},
+    relayed::Alias,
     server_tx::ServerTx,
 };
 use crate::{
@@ -46,54 +47,55 @@ impl Proxy {
         if is_sips(tx, branch) && !branch.candidate.place.transport.is_secure() {
             return Err(Failure::own(480, Cause::Unreachable, "sips needs TLS"));
         }
-        let mut request = (*branch.request).clone();
-        let (here, there) = (tx.flow.side, branch.candidate.place.side);
-        believe::hide(&mut request, there);
-        believe::take_digests(&mut request, here, there);
-        let record_route = self.record_route(tx, branch);
-        let aliases = self.announce(&mut request, tx, &branch.candidate.place);
-        let aliases = aliases.map_err(too_large)?;
         let (call, index, dialog, tx_id) = (tx.call, branch.index, tx.dialog, branch.tx);
-        set_routes(&mut request, &branch.candidate.path).map_err(too_large)?;
-        for route in record_route {
-            request
-                .prepend(HeaderName::RecordRoute, route)
-                .map_err(too_large)?;
-        }
-        request
-            .set(
-                HeaderName::MaxForwards,
-                next_max_forwards(&request).to_string(),
-            )
-            .map_err(too_large)?;
+        let hop = hop(&branch.candidate.place);
+        let (mut request, aliases) = self.compose(tx, branch).map_err(too_large)?;
         let rewritten = self
             .rewrite(tx_id, &mut request, call, index, dialog)
             .map_err(too_large)?;
         let ahead = dialog.map(|dialog| self.number_in_dialog(&mut request, call, dialog));
         let ahead = ahead.transpose().map_err(too_large)?.unwrap_or_default();
+        let mut said = Said::default();
+        self.sign(hop, &mut said, &mut request).map_err(too_large)?;
         let Some(branch) = self.branches.get_mut(&id) else {
             return Ok(());
         };
         branch.rewritten = rewritten;
         branch.ahead = ahead;
         branch.aliases = aliases;
-        let (hop, mut said) = (hop(&branch.candidate.place), Said::default());
-        self.sign(hop, &mut said, &mut request).map_err(too_large)?;
-        let Some(branch) = self.branches.get_mut(&id) else {
-            return Ok(());
-        };
         branch.said = said;
         let place = &branch.candidate.place;
         let via = self.names.via(place.listener, place.transport, &branch.via);
         // RFC 5626 §5.3.1: a token may remember a listener that the configuration has no more.
         let gone = || Failure::own(430, Cause::Unreachable, "its listener is gone");
-        let via = via.ok_or_else(gone)?;
-        request.prepend(HeaderName::Via, via).map_err(too_large)?;
+        request
+            .prepend(HeaderName::Via, via.ok_or_else(gone)?)
+            .map_err(too_large)?;
         branch.bytes = request.settle();
         branch.request = Arc::new(request);
         self.fit(id)?;
         self.choose_lane(id);
         Ok(())
+    }
+
+    /// The branch's request without what one side must not learn of the other, and with our own routes.
+    fn compose(
+        &self,
+        tx: &ServerTx,
+        branch: &Branch,
+    ) -> Result<(Message, Vec<Alias>), MessageError> {
+        let (here, there) = (tx.flow.side, branch.candidate.place.side);
+        let mut request = (*branch.request).clone();
+        believe::hide(&mut request, there);
+        believe::take_digests(&mut request, here, there);
+        let aliases = self.announce(&mut request, tx, &branch.candidate.place)?;
+        set_routes(&mut request, &branch.candidate.path)?;
+        for route in self.record_route(tx, branch) {
+            request.prepend(HeaderName::RecordRoute, route)?;
+        }
+        let left = next_max_forwards(&request).to_string();
+        request.set(HeaderName::MaxForwards, left)?;
+        Ok((request, aliases))
     }
 
     fn choose_lane(&mut self, id: BranchId) {
