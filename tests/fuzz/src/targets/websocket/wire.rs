@@ -41,6 +41,13 @@ pub(super) struct Seen {
     pub(super) got: Vec<u8>,
 }
 
+impl Seen {
+    /// Was the first request on the connection the upgrade?
+    pub(super) fn is_upgrade_first(&self) -> bool {
+        self.got.starts_with(b"HTTP/1.1 101 ")
+    }
+}
+
 /// Sends `bytes` in pieces of `size`, waits until nothing more happens, and hangs up.
 pub(super) fn visit(bytes: &[u8], size: usize, origins: &Origins) -> Seen {
     let _timers = RUNTIME.enter();
