@@ -1,6 +1,8 @@
 -- The same routing and the same policy as `kamailio.cfg`, in Lua (KEMI).
 
 local PREFIXES = "prefixes"
+-- Is the PBX the registrar?
+local RELAY = false
 
 local function is_web()
 	local proto = KSR.pv.get("$proto")
@@ -71,8 +73,13 @@ function ksr_request_route()
 	end
 	KSR.tm.t_check_trans()
 	if KSR.is_REGISTER() then
-		KSR.registrar.save("location", 0)
-		return 1
+		if not RELAY then
+			KSR.registrar.save("location", 0)
+			return 1
+		end
+		KSR.path.add_path_received()
+		KSR.pv.sets("$du", "sip:@PBX@")
+		return relay()
 	end
 	if KSR.is_INVITE() then KSR.rr.record_route() end
 	edit_request()

@@ -130,12 +130,15 @@ async fn idle(options: &Options) -> Result<Value> {
 
 async fn registrations(options: &Options) -> Result<Value> {
     let pid = options.pid()?.context("registrations needs --pid")?;
-    let sides = options.sides()?;
+    let mut sides = options.sides()?;
     let count = sides.browsers;
+    sides.browsers *= 2;
     let load = Load::open(sides).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // What the first registrations bring to life is not what a registration costs.
+    load.register_some(0..count).await?;
+    tokio::time::sleep(TRANSACTIONS_GONE).await;
     let before = process::memory(pid)?;
-    load.register().await?;
+    load.register_some(count..count * 2).await?;
     tokio::time::sleep(TRANSACTIONS_GONE).await;
     let after = process::memory(pid)?;
     Ok(

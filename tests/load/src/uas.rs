@@ -25,7 +25,8 @@ pub struct Seen {
 }
 
 impl Answerer {
-    /// Answers `request` through `send`: 180 and 200 to an INVITE, nothing to an ACK, 200 to all else.
+    /// Answers `request` through `send`: 180 and 200 to an INVITE, nothing to an ACK, 200 to all else; to a REGISTER with its own
+    /// contact and Path (RFC 3261 §10.3, RFC 3327 §5.3).
     pub fn answer(&self, request: View<'_>, seen: &mut Seen, mut send: impl FnMut(String)) {
         let method = request.method().unwrap_or_default();
         match seen.requests.get_mut(method) {
@@ -59,7 +60,7 @@ impl Answerer {
     ) -> String {
         let mut text = String::with_capacity(1024);
         text.extend(["SIP/2.0 ", status, "\r\n"]);
-        for name in ["Via", "Record-Route"] {
+        for name in ["Via", "Record-Route", "Path"] {
             for value in request.headers(name) {
                 text.extend([name, ": ", value, "\r\n"]);
             }
@@ -79,11 +80,12 @@ impl Answerer {
             "\r\nCSeq: ",
             request.header("CSeq").unwrap_or_default(),
         ]);
-        text.extend([
-            "\r\nContact: ",
-            &self.contact,
-            "\r\nServer: hookswitch-load\r\n",
-        ]);
+        let (contact, lifetime) = match request.method() {
+            Some("REGISTER") => (request.header("Contact").unwrap_or_default(), LIFETIME),
+            _ => (self.contact.as_str(), ""),
+        };
+        text.extend(["\r\nContact: ", contact, lifetime]);
+        text.push_str("\r\nServer: hookswitch-load\r\n");
         for name in &self.echo {
             for value in request.headers(name) {
                 text.extend(["Echo-", name, ": ", value, "\r\n"]);
@@ -102,6 +104,9 @@ impl Answerer {
 pub fn tag_for(call_id: &str) -> String {
     format!("u{}", call_id.split('@').next().unwrap_or(call_id))
 }
+
+/// How long a registration is good for.
+const LIFETIME: &str = ";expires=600";
 
 /// A session description of about the size that a PBX sends; the media seam passes it or answers it, nobody sends media.
 pub const SDP: &str = "v=0\r\no=load 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 8 101\r\n\
@@ -133,6 +138,11 @@ mod tests {
         assert_eq!(ok.header("To"), Some("<sip:a@b>;tag=u7"));
         assert_eq!(ok.header("Echo-X-Version"), Some("3"));
         assert_eq!(seen.foreign, 0);
+        let register = "REGISTER sip:b SIP/2.0\r\nTo: <sip:c@b>\r\nCall-ID: 8@x\r\nContact: <sip:c@d>\r\nPath: <sip:p;lr>\r\n\r\n";
+        answerer.answer(View::new(register), &mut seen, |text| sent.push(text));
+        let ok = View::new(&sent[2]);
+        assert_eq!(ok.header("Contact"), Some("<sip:c@d>;expires=600"));
+        assert_eq!(ok.header("Path"), Some("<sip:p;lr>"));
         let ack = "ACK sip:a@b SIP/2.0\r\nTo: <sip:a@b>;tag=other\r\nCall-ID: 7@x\r\n\r\n";
         answerer.answer(View::new(ack), &mut seen, |_| {
             panic!("an ACK has no answer")

@@ -24,7 +24,7 @@ use crate::{
     shell::{self, cargo, target_dir},
 };
 use report::{About, Report};
-use subject::{Kind, Running};
+use subject::{Kind, Registrar, Running};
 
 const USAGE: &str = "usage: cargo xtask bench relay|media [--quick] [--profile]
 
@@ -263,6 +263,19 @@ const CPU: &[Task] = &[
     },
 ];
 
+/// On a server that relays REGISTER to the PBX.
+const RELAYED: Task = Task {
+    args: &["register", "--browsers", "64", "--window", "64"],
+    figures: &[
+        figure(
+            "CPU for 1,000 relayed REGISTERs, saturated",
+            "ms",
+            "cpu_ms_per_1000",
+        ),
+        figure("relayed REGISTERs, saturated", "1/s", "rate"),
+    ],
+};
+
 fn relay(bench: &Bench) -> Result<()> {
     let mut kinds = vec![Kind::Reused, Kind::Fresh];
     if subject::kamailio_is_here() {
@@ -306,7 +319,7 @@ fn relay(bench: &Bench) -> Result<()> {
 
 /// Where the time goes under OPTIONS.
 fn profile_relay(bench: &Bench) -> Result<()> {
-    let running = Running::start(Kind::Reused, bench)?;
+    let running = Running::start(Kind::Reused, Registrar::Own, bench)?;
     let load = || {
         let args = ["options", "--browsers", "64", "--window", "64"];
         generate(bench, &running, &args).map(drop)
@@ -325,13 +338,16 @@ fn conclude(report: &mut Report, file: &Path) -> Result<()> {
 /// All that is measured of one subject in one round.
 fn turn_of(kind: Kind, bench: &Bench, report: &mut Report) -> Result<()> {
     for task in MEMORY {
-        measure(bench, &Running::start(kind, bench)?, task, report)?;
+        let running = Running::start(kind, Registrar::Own, bench)?;
+        measure(bench, &running, task, report)?;
     }
-    let running = Running::start(kind, bench)?;
+    let running = Running::start(kind, Registrar::Own, bench)?;
     for task in CPU {
         measure(bench, &running, task, report)?;
     }
-    Ok(())
+    drop(running);
+    let running = Running::start(kind, Registrar::Pbx, bench)?;
+    measure(bench, &running, &RELAYED, report)
 }
 
 fn measure(bench: &Bench, running: &Running, task: &Task, report: &mut Report) -> Result<()> {

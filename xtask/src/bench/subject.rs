@@ -98,6 +98,15 @@ impl Kind {
     }
 }
 
+/// Who keeps the registrations of the browsers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Registrar {
+    /// The server that is measured.
+    Own,
+    /// The PBX, which learns the way to the browsers by Path.
+    Pbx,
+}
+
 /// A server that runs until this is dropped.
 pub(super) struct Running {
     pub(super) kind: Kind,
@@ -106,7 +115,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(kind: Kind, bench: &Bench) -> Result<Self> {
+    pub(super) fn start(kind: Kind, registrar: Registrar, bench: &Bench) -> Result<Self> {
         let folder = bench.folder.join(format!("{kind:?}"));
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -114,11 +123,11 @@ impl Running {
         fs::create_dir_all(&folder)?;
         let ports = Ports::free()?;
         let command = match kind {
-            Kind::Reused => hookswitch(bench, &folder, &ports, "reuse")?,
-            Kind::Fresh => hookswitch(bench, &folder, &ports, "message")?,
-            Kind::Kamailio => kamailio(&folder, &ports)?,
+            Kind::Reused => hookswitch(bench, &folder, &ports, registrar, "reuse")?,
+            Kind::Fresh => hookswitch(bench, &folder, &ports, registrar, "message")?,
+            Kind::Kamailio => kamailio(&folder, &ports, registrar)?,
             Kind::KamailioLua => {
-                let mut command = kamailio(&folder, &ports)?;
+                let mut command = kamailio(&folder, &ports, registrar)?;
                 command.args(["-A", "LUA"]);
                 command
             }
@@ -174,7 +183,13 @@ impl Ports {
     }
 }
 
-fn hookswitch(bench: &Bench, folder: &Path, ports: &Ports, isolation: &str) -> Result<Command> {
+fn hookswitch(
+    bench: &Bench,
+    folder: &Path,
+    ports: &Ports,
+    registrar: Registrar,
+    isolation: &str,
+) -> Result<Command> {
     let routes: Vec<String> = prefixes()
         .map(|prefix| format!(r#"{{"prefix":"{prefix}","upstreams":["pbx"]}}"#))
         .collect();
@@ -212,6 +227,10 @@ enabled = false
 filter = "warn"
 "#
     );
+    match registrar {
+        Registrar::Own => {}
+        Registrar::Pbx => config.push_str("[registrar]\nupstream = \"pbx\"\n"),
+    }
     for policy in &bench.policies {
         let name = policy
             .file_stem()
@@ -229,7 +248,7 @@ filter = "warn"
     Ok(command)
 }
 
-fn kamailio(folder: &Path, ports: &Ports) -> Result<Command> {
+fn kamailio(folder: &Path, ports: &Ports, registrar: Registrar) -> Result<Command> {
     let place = folder.display().to_string();
     let children = std::thread::available_parallelism()
         .map_or(2, usize::from)
@@ -238,15 +257,21 @@ fn kamailio(folder: &Path, ports: &Ports) -> Result<Command> {
     let names = [
         ("CHILDREN", children),
         ("UDP", ports.udp.to_string()),
+        ("PBX", ports.pbx.to_string()),
         ("WSS", ports.wss.to_string()),
         ("WS", ports.ws.to_string()),
         ("FOLDER", place),
     ];
+    let mut lua = KAMAILIO_LUA.to_owned();
     for (name, value) in names {
-        config = config.replace(&format!("@{name}@"), &value);
+        let name = format!("@{name}@");
+        (config, lua) = (config.replace(&name, &value), lua.replace(&name, &value));
+    }
+    if registrar == Registrar::Pbx {
+        lua = lua.replace("RELAY = false", "RELAY = true");
     }
     write(&folder.join("kamailio.cfg"), &config)?;
-    write(&folder.join("kamailio.lua"), KAMAILIO_LUA)?;
+    write(&folder.join("kamailio.lua"), &lua)?;
     certificate(folder)?;
     let (tables, next) = (
         folder.join("tables"),
@@ -279,6 +304,9 @@ fn kamailio(folder: &Path, ports: &Ports) -> Result<Command> {
         .arg(folder.join("kamailio.cfg"))
         .arg("-Y")
         .arg(folder);
+    if registrar == Registrar::Pbx {
+        command.args(["-A", "RELAY"]);
+    }
     Ok(command)
 }
 

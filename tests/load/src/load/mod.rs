@@ -4,6 +4,7 @@ mod inner;
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -130,18 +131,25 @@ impl Load {
     /// # Errors
     /// One of them was refused or not answered.
     pub async fn register(&self) -> Result<()> {
+        self.register_some(0..self.inner.browsers.len()).await
+    }
+
+    /// Registers those of the browsers.
+    ///
+    /// # Errors
+    /// One of them was refused or not answered.
+    pub async fn register_some(&self, browsers: Range<usize>) -> Result<()> {
         let plan = Plan::new(
             Kind::Register,
             vec![format!("sip:{}", self.inner.sides.domain)],
         );
-        let count = self.inner.browsers.len();
-        self.inner.next_browser.set(0);
+        self.inner.next_browser.set(browsers.start);
         let outcome = self
             .run(Run {
                 plan,
                 from: From::Browsers,
                 pace: Pace::Window(self.inner.sides.at_once),
-                amount: Amount::Requests(count as u64),
+                amount: Amount::Requests(browsers.len() as u64),
                 patience: Duration::from_secs(10),
                 proxy: None,
                 inspect: None,
