@@ -6,6 +6,7 @@
 mod auto;
 mod call;
 mod chance;
+pub mod codec;
 pub mod config;
 pub mod dtls;
 pub mod engine;

@@ -20,3 +20,17 @@ pub(crate) fn packet<'b>(buffer: &'b mut [u8], bytes: &[u8]) -> Packet<'b> {
     buffer[..bytes.len()].copy_from_slice(bytes);
     Packet::new(buffer, bytes.len())
 }
+
+/// How much of the energy of `sound` is at this frequency, 0 to 1 (Goertzel).
+pub(crate) fn share_of(hz: f64, sound: &[i16], rate_hz: u32) -> f64 {
+    let step = std::f64::consts::TAU * hz / f64::from(rate_hz);
+    let twice = 2.0 * step.cos();
+    let (mut last, mut before, mut energy) = (0.0, 0.0, 0.0);
+    for sample in sound {
+        let sample = f64::from(*sample);
+        (last, before) = (sample + twice * last - before, last);
+        energy += sample * sample;
+    }
+    let power = last * last + before * before - twice * last * before;
+    2.0 * power / (energy * sound.len() as f64).max(1.0)
+}
