@@ -1,4 +1,5 @@
-//! What one packet costs, without sockets: a browser's to a SIP end in the clear, and back, and from one SIP end to another.
+//! What one packet costs, without sockets: a browser's to a SIP end in the clear, and back, from one SIP end to another, and where it is
+//! transcoded.
 //!
 //! `cargo bench -p hookswitch-media --bench packet`
 #![allow(clippy::unwrap_used)]
@@ -11,10 +12,11 @@ use std::{
 };
 
 use hookswitch_media::{
+    codec::{Encoder, Encoding, FRAME_MS, PAYLOAD_BYTES_MAX},
     dtls::{Association, DtlsConfig, Role, Setup},
     ice::IceCredentials,
     packet::Packet,
-    relay::{Forward, Payload, Stream, StreamIds},
+    relay::{Coded, Forward, Payload, Stream, StreamIds, Transcoding},
     srtp::{Inbound, KeyPair, Keys, Outbound, Profile},
     stun::{Builder, Kind, attribute},
     transport::{
@@ -35,6 +37,7 @@ fn main() {
     to_sip();
     from_sip();
     between_sip();
+    transcoded();
     set_up();
 }
 
@@ -112,13 +115,14 @@ fn alone(profile: Profile) {
     });
 }
 
+const IDS: StreamIds = StreamIds {
+    ssrc: 99,
+    sequence: 1,
+    timestamp: 1,
+};
+
 fn stream() -> Stream {
-    let ids = StreamIds {
-        ssrc: 99,
-        sequence: 1,
-        timestamp: 1,
-    };
-    let mut stream = Stream::new(ids);
+    let mut stream = Stream::new(IDS);
     let (from, to, clock_hz) = (8, 8, 8000);
     stream.set_payloads(&[Payload { from, to, clock_hz }]);
     stream
@@ -203,6 +207,81 @@ fn between_sip() {
         }
         began.elapsed()
     });
+}
+
+/// Both directions of a call between a browser that has only Opus and a phone: what one core carries of such calls.
+fn transcoded() {
+    for encoding in [Encoding::Pcma, Encoding::G722] {
+        let there = transcode(Encoding::Opus, encoding);
+        let back = transcode(encoding, Encoding::Opus);
+        let name = encoding.name();
+        println!(
+            "{:<44} {:>6} ns",
+            format!("opus to {name}"),
+            there.as_nanos()
+        );
+        println!(
+            "{:<44} {:>6} ns",
+            format!("{name} to opus"),
+            back.as_nanos()
+        );
+        let calls = Duration::from_secs(1).as_nanos() / ((there + back).as_nanos() * 50).max(1);
+        println!("{:<44} {calls:>6} calls", "... a core");
+    }
+}
+
+/// What a packet costs: the best of some rounds.
+fn transcode(from: Encoding, to: Encoding) -> Duration {
+    const PACKETS: u32 = 1000;
+    let payloads = voice(from, PACKETS);
+    let coded = |payload_type, encoding| Coded {
+        payload_type,
+        encoding,
+    };
+    let round = || {
+        let mut stream = Stream::new(IDS);
+        stream.set_transcoding(Transcoding {
+            from: vec![coded(8, from)],
+            to: coded(9, to),
+            events: Vec::new(),
+        });
+        let (now, mut buffer) = (Instant::now(), [0; 600]);
+        for (payload, number) in payloads.iter().zip(0_u16..) {
+            let end = 12 + payload.len();
+            buffer[..12].copy_from_slice(&[0x80, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+            buffer[2..4].copy_from_slice(&number.to_be_bytes());
+            let timestamp = u32::from(number) * from.clock_hz() / 50;
+            buffer[4..8].copy_from_slice(&timestamp.to_be_bytes());
+            buffer[12..end].copy_from_slice(payload);
+            let mut packet = Packet::new(&mut buffer, end);
+            assert_eq!(stream.forward(now, &mut packet), Forward::Send);
+            black_box(packet.bytes());
+        }
+        now.elapsed() / PACKETS
+    };
+    (0..ROUNDS).map(|_| round()).min().unwrap_or_default()
+}
+
+/// Something with the spectrum and the pauses of a voice.
+fn voice(encoding: Encoding, packets: u32) -> Vec<Vec<u8>> {
+    let rate = Encoding::rate_between(std::iter::empty(), encoding);
+    let mut encoder = Encoder::new(encoding, rate).unwrap();
+    let mut at = 0_u32;
+    let mut sample = || {
+        at += 1;
+        let t = f64::from(at) / f64::from(rate.hz()) * std::f64::consts::TAU;
+        let partials = (1..=12).map(|n| (t * 130.0 * f64::from(n)).sin() / f64::from(n));
+        #[allow(clippy::cast_possible_truncation)]
+        let sample = (partials.sum::<f64>() * (t * 1.5).sin().max(0.0) * 6000.0) as i16;
+        sample
+    };
+    let mut packet = |_| {
+        let frame: Vec<i16> = (0..rate.samples(FRAME_MS)).map(|_| sample()).collect();
+        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        let len = encoder.encode(&frame, &mut payload);
+        payload[..len].to_vec()
+    };
+    (0..packets).map(&mut packet).collect()
 }
 
 /// Both ends of the handshake on one thread, and what the connected transports hold.

@@ -181,18 +181,24 @@ impl Translation<'_, '_, '_> {
         Some(())
     }
 
-    /// RFC 3550 §6.4.1. Losses, jitter and times mean the same at both ends.
+    /// RFC 3550 §6.4.1. Times mean the same at both ends.
     fn block(&mut self, block: &[u8; BLOCK_BYTES]) -> Option<[u8; BLOCK_BYTES]> {
         let at = self.meant(word(block, 0)?)?;
         let stream = self.back.get_mut(at)?;
         let lost = word(block, 4)? & 0x00ff_ffff;
         let (highest, jitter) = (word(block, 8)?, word(block, 12)?);
         stream.report_heard(self.now, lost, jitter, word(block, 16)?, word(block, 20)?);
+        let (share, lost) = stream.losses_back(*block.get(4)?, lost);
+        let words = [
+            stream.source()?,
+            u32::from(share) << 24 | lost,
+            stream.highest_back(highest),
+            stream.jitter_back(jitter),
+        ];
         let mut out = *block;
-        let (ssrc, rest) = out.split_first_chunk_mut::<4>()?;
-        *ssrc = stream.source()?.to_be_bytes();
-        let highest = stream.highest_back(highest).to_be_bytes();
-        rest.get_mut(4..8)?.copy_from_slice(&highest);
+        for (place, word) in out.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
         Some(out)
     }
 
@@ -244,7 +250,7 @@ impl Translation<'_, '_, '_> {
         body.extend(stream.source()?.to_be_bytes());
         let (items, _) = one.body.get(8..)?.as_chunks::<4>();
         for [p0, p1, bitmap @ ..] in items {
-            let first = stream.sequence_back(u16::from_be_bytes([*p0, *p1]));
+            let first = stream.sequence_back(u16::from_be_bytes([*p0, *p1]))?;
             body.extend(first.to_be_bytes());
             body.extend(bitmap);
         }

@@ -71,6 +71,15 @@ pub fn payload_start(packet: &[u8]) -> Option<usize> {
     (start <= packet.len() && packet.len() >= FIXED_BYTES).then_some(start)
 }
 
+/// Where a payload lies without the padding behind it, whose last byte counts it (RFC 3550 §5.1).
+pub(crate) fn without_padding(packet: &[u8], payload: Range<usize>) -> Range<usize> {
+    let padding = match (packet.first(), packet.last()) {
+        (Some(first), Some(last)) if first & 0x20 != 0 => usize::from(*last),
+        _ => 0,
+    };
+    payload.start..payload.end.saturating_sub(padding).max(payload.start)
+}
+
 /// Where CSRCs end, and the extension begins if there is one.
 pub(crate) fn csrc_end(first: u8) -> usize {
     FIXED_BYTES + 4 * usize::from(first & 0x0f)
@@ -161,6 +170,17 @@ mod tests {
         header.write(&mut packet);
         assert_eq!(Header::parse(&packet).unwrap(), header);
         assert_eq!(packet[12..], PACKET[12..]);
+    }
+
+    #[test]
+    fn padding_is_no_payload() {
+        let mut packet = PACKET.to_vec();
+        assert_eq!(without_padding(&packet, 28..30), 28..30);
+        packet[0] |= 0x20;
+        for (count, payload) in [(1, 28..29), (2, 28..28), (255, 28..28)] {
+            packet[29] = count;
+            assert_eq!(without_padding(&packet, 28..30), payload);
+        }
     }
 
     #[test]

@@ -1,16 +1,24 @@
 //! One direction of one m-line, from the leg that sends to the one that hears: what arrives there is one source with one sequence, whatever
 //! becomes of the sender (its SSRC, its payload types, a hold, a transfer, another end in its place).
 //!
-//! Never touches a payload, and never allocates for a packet.
+//! Where the ends share a codec, it touches no payload and never allocates for a packet.
 
 mod quality;
 mod reception;
+mod reports;
+mod transcode;
 
 use std::time::{Duration, Instant};
 
-use crate::{packet::Packet, rtp};
+use crate::{codec::PAYLOAD_BYTES_MAX, packet::Packet, rtp};
 pub use quality::mean_opinion_score;
 use reception::{Place, Reception};
+use reports::Reports;
+pub use transcode::{CONCEAL_MS_MAX, Coded, Events, REORDER_PACKETS_MAX, Transcoding};
+use transcode::{Taken, Transcoder};
+
+/// Of an RTP packet of ours, without its payload.
+const RTP_BYTES: usize = 12;
 
 /// So long after another source took over, packets of the one before are late ones and go nowhere.
 const OVERTAKEN: Duration = Duration::from_millis(500);
@@ -47,7 +55,6 @@ pub enum Forward {
 }
 
 /// See above.
-#[derive(Debug)]
 pub struct Stream {
     ssrc: u32,
     payloads: Vec<Payload>,
@@ -57,6 +64,10 @@ pub struct Stream {
     next: Next,
     tally: Tally,
     reports: Reports,
+    /// Where the ends share no codec.
+    transcoder: Option<Box<Transcoder>>,
+    /// Whether what becomes of packets has changed so much since the last one that the sender's numbers say nothing any more.
+    is_anew: bool,
 }
 
 /// Who sends now.
@@ -87,17 +98,6 @@ struct Tally {
     /// Of sources that are over.
     expected_before: u64,
     received_before: u64,
-}
-
-/// What the hearer says of our stream, and when it heard what.
-#[derive(Debug, Default)]
-struct Reports {
-    /// The middle of the NTP times of the last two reports that it was sent, and when.
-    sent: [Option<(u32, Instant)>; 2],
-    round_trip: Option<Duration>,
-    lost: Option<u32>,
-    /// In units of the clock.
-    jitter: Option<u32>,
 }
 
 /// How a stream does.
@@ -147,6 +147,8 @@ impl Stream {
             },
             tally: Tally::default(),
             reports: Reports::default(),
+            transcoder: None,
+            is_anew: false,
         }
     }
 
@@ -164,8 +166,26 @@ impl Stream {
 
     /// What is relayed, and as what, after each negotiation. Anything else goes nowhere.
     pub fn set_payloads(&mut self, payloads: &[Payload]) {
+        self.is_anew |= self.transcoder.take().is_some();
         self.payloads.clear();
         self.payloads.extend_from_slice(payloads);
+    }
+
+    /// What is transcoded, in the place of [`Stream::set_payloads`]. One call of [`Stream::forward`] may then bring about any number of
+    /// packets: [`Stream::more`] gives the others.
+    pub fn set_transcoding(&mut self, plan: Transcoding) {
+        let before = self.transcoder.as_ref().map(|transcoder| transcoder.plan());
+        if before != Some(&plan) {
+            self.payloads.clear();
+            self.transcoder = Transcoder::new(plan).map(Box::new);
+            self.is_anew = true;
+        }
+    }
+
+    /// Whether it transcodes.
+    #[must_use]
+    pub fn is_transcoding(&self) -> bool {
+        self.transcoder.is_some()
     }
 
     /// Gives an RTP packet of the sender our SSRC, our sequence and the hearer's payload type, and takes off its header extensions, whose
@@ -174,6 +194,9 @@ impl Stream {
         let Some(mut header) = rtp::Header::parse(packet.bytes()) else {
             return Forward::Drop;
         };
+        if let Some(transcoder) = self.transcoder.take() {
+            return self.transcode(now, packet, header, transcoder);
+        }
         let mut payloads = self.payloads.iter();
         let payload = payloads.find(|payload| payload.from == header.payload_type);
         let Some(&Payload { to, clock_hz, .. }) = payload else {
@@ -199,10 +222,97 @@ impl Stream {
         Forward::Send
     }
 
+    /// What there is besides, in the place of `packet`, until it is [`Forward::Drop`].
+    pub fn more(&mut self, now: Instant, packet: &mut Packet) -> Forward {
+        let mut bytes = [0; RTP_BYTES + PAYLOAD_BYTES_MAX];
+        let Some((head, payload)) = bytes.split_first_chunk_mut::<RTP_BYTES>() else {
+            return Forward::Drop;
+        };
+        let payload = payload.first_chunk_mut();
+        let frame = self.transcoder.as_mut().zip(payload);
+        let Some(frame) = frame.and_then(|(transcoder, payload)| transcoder.frame(payload)) else {
+            return Forward::Drop;
+        };
+        head[0] = 0x80;
+        let header = rtp::Header {
+            payload_type: frame.payload_type,
+            marker: frame.marker,
+            sequence: self.next.sequence,
+            timestamp: frame.timestamp,
+            ssrc: self.ssrc,
+            payload: RTP_BYTES..RTP_BYTES + frame.len,
+        };
+        header.write(head);
+        let fits = bytes
+            .get(..header.payload.end)
+            .and_then(|bytes| packet.replace(bytes));
+        if frame.len == 0 || fits.is_none() {
+            return Forward::Drop;
+        }
+        self.sent(now, &header, packet.len());
+        Forward::Send
+    }
+
+    fn transcode(
+        &mut self,
+        now: Instant,
+        packet: &mut Packet,
+        mut header: rtp::Header,
+        mut transcoder: Box<Transcoder>,
+    ) -> Forward {
+        let taken = self.taken(now, packet, &header, &mut transcoder);
+        self.transcoder = Some(transcoder);
+        match taken {
+            Taken::Nothing => Forward::Drop,
+            Taken::Sound => self.more(now, packet),
+            Taken::Event {
+                payload_type,
+                timestamp,
+            } => {
+                (header.payload_type, header.timestamp) = (payload_type, timestamp);
+                (header.ssrc, header.sequence) = (self.ssrc, self.next.sequence);
+                strip_extension(packet, &header);
+                header.write(packet.bytes_mut());
+                self.sent(now, &header, packet.len());
+                Forward::Send
+            }
+        }
+    }
+
+    fn taken(
+        &mut self,
+        now: Instant,
+        packet: &mut Packet,
+        header: &rtp::Header,
+        transcoder: &mut Transcoder,
+    ) -> Taken {
+        let clock_hz = transcoder.clock_hz(header.payload_type);
+        if clock_hz.is_none() && self.source() != Some(header.ssrc) {
+            return Taken::Nothing;
+        }
+        let Some(begins) = self.follow(now, header, transcoder.clock_out_hz()) else {
+            return Taken::Nothing;
+        };
+        let Some(source) = &mut self.source else {
+            return Taken::Nothing;
+        };
+        match clock_hz {
+            Some(clock_hz) => source.reception.arrived(now, header.timestamp, clock_hz),
+            None => source.reception.arrived_unheard(),
+        }
+        if begins {
+            transcoder.begin(header, header.timestamp.wrapping_add(source.timestamp));
+        }
+        let payload = rtp::without_padding(packet.bytes(), header.payload.clone());
+        let payload = packet.bytes_mut().get_mut(payload);
+        transcoder.take(header, payload.unwrap_or_default())
+    }
+
     /// Makes the packet's source the one that is followed. Gives whether it begins with this packet; `None` if the packet goes nowhere.
     fn follow(&mut self, now: Instant, header: &rtp::Header, clock_hz: u32) -> Option<bool> {
         if let Some(source) = &mut self.source
             && source.ssrc == header.ssrc
+            && !self.is_anew
         {
             match source.reception.place(header.sequence) {
                 Place::Newest | Place::Late => return Some(false),
@@ -226,6 +336,7 @@ impl Stream {
             self.tally.received_before += u64::from(over.reception.received());
             self.before = Some((over.ssrc, now + OVERTAKEN)).filter(|(s, _)| *s != header.ssrc);
         }
+        self.is_anew = false;
         let silence = self.next.sent.map(|sent| now.duration_since(sent));
         let silence = silence.map_or(0, |silence| reception::units(silence, clock_hz));
         let timestamp = self.next.timestamp.wrapping_add(silence);
@@ -264,14 +375,14 @@ impl Stream {
     #[must_use]
     pub fn stats(&self) -> StreamStats {
         let reception = self.source.as_ref().map(|source| &source.reception);
-        let expected =
-            reception.map_or(0, |r| u64::from(r.expected())) + self.tally.expected_before;
-        let received =
-            reception.map_or(0, |r| u64::from(r.received())) + self.tally.received_before;
-        let clock_hz = self
-            .payloads
-            .first()
-            .map_or(8000, |payload| payload.clock_hz);
+        let (expected, received) = self.arrivals();
+        let clock_hz = match &self.transcoder {
+            Some(transcoder) => transcoder.clock_out_hz(),
+            None => self
+                .payloads
+                .first()
+                .map_or(8000, |payload| payload.clock_hz),
+        };
         let jitter = |units: u32| Duration::from_secs(1) * units / clock_hz.max(1);
         StreamStats {
             packets: self.tally.packets,
@@ -283,62 +394,16 @@ impl Stream {
             round_trip: self.reports.round_trip,
         }
     }
-}
 
-/// How RTCP of the two ends is translated: see `rtcp`.
-impl Stream {
-    /// A timestamp of the sender's, as the hearer knows it.
-    pub(crate) fn timestamp_out(&self, timestamp: u32) -> u32 {
-        let source = self.source.as_ref();
-        source.map_or(timestamp, |s| timestamp.wrapping_add(s.timestamp))
-    }
-
-    /// A sequence number that the hearer speaks of, as the sender knows it.
-    pub(crate) fn sequence_back(&self, sequence: u16) -> u16 {
-        let source = self.source.as_ref();
-        source.map_or(sequence, |s| sequence.wrapping_sub(s.sequence))
-    }
-
-    /// As [`Stream::sequence_back`], extended: the wraps are counted from where the sender's present sequence began.
-    pub(crate) fn highest_back(&self, highest: u32) -> u32 {
-        #[allow(clippy::cast_possible_truncation)]
-        let sequence = self.sequence_back(highest as u16);
-        let ours = self.source.as_ref().map_or(0, |s| s.reception.highest());
-        #[allow(clippy::cast_possible_truncation)]
-        let behind = (ours as u16).wrapping_sub(sequence).cast_signed();
-        ours.wrapping_sub(i32::from(behind).cast_unsigned())
-    }
-
-    /// Packets and bytes that were forwarded, modulo 2^32 as a sender report counts them.
-    pub(crate) fn counts(&self) -> (u32, u32) {
-        // RFC 3550 §6.4.1 counts payloads alone.
-        let payloads = self.tally.bytes.wrapping_sub(12 * self.tally.packets);
-        #[allow(clippy::cast_possible_truncation)]
-        let counts = (self.tally.packets as u32, payloads as u32);
-        counts
-    }
-
-    /// A sender report went out to the hearer: its answer tells the round trip.
-    pub(crate) fn report_sent(&mut self, now: Instant, ntp_middle: u32) {
-        self.reports.sent = [Some((ntp_middle, now)), self.reports.sent[0]];
-    }
-
-    /// What the hearer says of our stream (RFC 3550 §6.4.1): in all lost, jitter, last report and the delay since, of 1/65536 s.
-    pub(crate) fn report_heard(
-        &mut self,
-        now: Instant,
-        lost: u32,
-        jitter: u32,
-        last: u32,
-        delay: u32,
-    ) {
-        (self.reports.lost, self.reports.jitter) = (Some(lost), Some(jitter));
-        let mut sent = self.reports.sent.iter().flatten();
-        if let Some((_, at)) = sent.find(|(middle, _)| *middle == last && last != 0) {
-            let delay = Duration::from_secs(1) * delay / 65_536;
-            let round_trip = now.duration_since(*at).saturating_sub(delay);
-            self.reports.round_trip = Some(round_trip);
-        }
+    /// Packets of all sources that were to arrive, and that did.
+    fn arrivals(&self) -> (u64, u64) {
+        let now = self.source.as_ref().map(|source| &source.reception);
+        let (expected, received) = now.map_or((0, 0), |r| (r.expected(), r.received()));
+        let before = (self.tally.expected_before, self.tally.received_before);
+        (
+            before.0 + u64::from(expected),
+            before.1 + u64::from(received),
+        )
     }
 }
 
