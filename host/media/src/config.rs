@@ -45,6 +45,8 @@ pub struct PlainProfile {
 pub struct Limits {
     /// Calls at once.
     pub calls_max: usize,
+    /// Of them, those whose ends share no codec.
+    pub transcoded_calls_max: usize,
     /// Branches of one call at once.
     pub branches_max: usize,
     /// To tags of one branch.
@@ -59,6 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             calls_max: 2000,
+            transcoded_calls_max: 100,
             branches_max: 16,
             dialogs_max: 16,
             silence_ms_max: 60_000,

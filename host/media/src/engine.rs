@@ -2,7 +2,7 @@
 //! runs it on a virtual clock, and a seed replays it.
 //!
 //! What arrives by the port of the browsers is found by the ufrag of a check and then by address, all else by its port. A packet of media
-//! goes through [`Engine::packet`], which allocates nothing.
+//! goes through [`Engine::packet`], which allocates nothing unless the call is transcoded.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -71,7 +71,7 @@ pub enum Output {
         /// What becomes of the description.
         answer: Answer,
     },
-    /// A datagram that is no media: STUN, DTLS.
+    /// A datagram that is not one that came: STUN, DTLS, and what transcoding makes of a packet besides another.
     Transmit {
         /// From here.
         socket: SocketId,
@@ -112,6 +112,7 @@ pub struct Engine {
     /// Places in `calls` that are free.
     free: Vec<u32>,
     names: HashMap<Arc<str>, u32>,
+    transcoded_calls: usize,
     places: Places,
     demux: Demux<LegKey>,
     due: BTreeSet<(Instant, u32)>,
@@ -135,6 +136,7 @@ impl Engine {
             calls: Vec::new(),
             free: Vec::new(),
             names: HashMap::new(),
+            transcoded_calls: 0,
             places: Places::default(),
             demux: Demux::default(),
             due: BTreeSet::new(),
@@ -146,6 +148,12 @@ impl Engine {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.names.len()
+    }
+
+    /// How many of them are transcoded.
+    #[must_use]
+    pub fn transcoded_calls(&self) -> usize {
+        self.transcoded_calls
     }
 
     /// Whether it has this call, by [`Branch::call`].
@@ -204,7 +212,12 @@ impl Engine {
             .calls
             .get_mut(usize::try_from(at.leg.call).ok()?)?
             .as_mut()?;
-        match slot.call.packet(now, at, from, packet) {
+        let outputs = &mut self.outputs;
+        let more = &mut |socket, to, bytes: &[u8]| {
+            let bytes = bytes.to_vec();
+            outputs.push_back(Output::Transmit { socket, to, bytes });
+        };
+        match slot.call.packet(now, at, from, packet, more) {
             Passage::To(socket, to) => Some((socket, to)),
             Passage::Nowhere => None,
             inward @ (Passage::Inward | Passage::Check) => {
@@ -315,8 +328,15 @@ impl Engine {
         let key = *self.names.get(name)?;
         let (calls, mut desk) = self.desk(now, sockets);
         let slot = calls.get_mut(usize::try_from(key).ok()?)?.as_mut()?;
+        let before = slot.call.transcodes();
         let done = work(&mut slot.call, &mut desk);
-        for leg in 0..=slot.call.legs() {
+        let legs = slot.call.legs();
+        match (before, slot.call.transcodes()) {
+            (false, true) => self.transcoded_calls += 1,
+            (true, false) => self.transcoded_calls -= 1,
+            (false, false) | (true, true) => {}
+        }
+        for leg in 0..=legs {
             self.drain(now, key, leg);
         }
         self.settle(now, key);
@@ -332,6 +352,7 @@ impl Engine {
         let desk = Desk {
             now,
             config: &self.config,
+            transcoded_calls: self.transcoded_calls,
             chance: &mut self.chance,
             sockets,
             places: &mut self.places,

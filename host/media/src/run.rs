@@ -228,10 +228,10 @@ impl Running {
                 continue;
             }
             let mut packet = Packet::new(buffer, len);
-            match self.engine.packet(now, id, from, &mut packet) {
-                Some((socket, to)) => self.send(socket, to, packet.bytes()),
-                None => self.drain(),
+            if let Some((socket, to)) = self.engine.packet(now, id, from, &mut packet) {
+                self.send(socket, to, packet.bytes());
             }
+            self.drain();
         }
         self.unread.push(id);
     }

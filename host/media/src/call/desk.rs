@@ -48,6 +48,8 @@ impl Places {
 pub(crate) struct Desk<'a> {
     pub(crate) now: Instant,
     pub(crate) config: &'a Config,
+    /// Of all calls.
+    pub(crate) transcoded_calls: usize,
     pub(crate) chance: &'a mut Chance,
     pub(crate) sockets: &'a mut dyn Sockets,
     pub(crate) places: &'a mut Places,

@@ -10,18 +10,23 @@ use std::{
 use super::{
     desk::{Desk, LegKey},
     plain::PlainLeg,
+    transcode::{self, Spoken},
     translate::find,
     web::WebLeg,
 };
 use crate::{
     Role,
-    packet::Packet,
+    codec::PAYLOAD_BYTES_MAX,
+    packet::{PACKET_TAIL_BYTES, Packet},
     relay::{Forward, Payload, Stream, StreamIds, StreamStats},
     rtcp,
     sdp::{Section, Session},
     sockets::{OpenError, SocketId},
     transport::{Port, Received},
 };
+
+/// A packet of ours that was transcoded, with room for what SRTP adds.
+const MORE_BYTES_MAX: usize = 12 + PAYLOAD_BYTES_MAX + PACKET_TAIL_BYTES;
 
 pub(super) struct Leg {
     pub(super) way: Way,
@@ -124,14 +129,22 @@ impl Leg {
     }
 
     /// From now on this leg gets what the other one sends, as both ends have agreed. `from` and `to` are what either said and was told.
-    pub(super) fn feed(&mut self, from: (&Session, &Session), to: (&Session, &Session)) {
+    /// Gives whether anything of it is transcoded, or was if it was not on hold.
+    pub(super) fn feed(&mut self, from: (&Session, &Session), to: (&Session, &Session)) -> bool {
+        let mut transcodes = false;
         for (index, stream) in self.streams.iter_mut().enumerate() {
             let agreed = spoken(from, index).zip(spoken(to, index));
-            let agreed = agreed.map(|(from, to)| payloads(from, to));
-            if let Some(stream) = stream {
-                stream.set_payloads(&agreed.unwrap_or_default());
+            let plan = agreed.and_then(|(from, to)| transcode::plan(from, to));
+            transcodes |= plan.is_some();
+            let agreed = agreed.filter(|(from, to)| flows(*from, *to));
+            match (stream, agreed, plan) {
+                (None, ..) => {}
+                (Some(stream), Some(_), Some(plan)) => stream.set_transcoding(plan),
+                (Some(stream), Some((from, to)), None) => stream.set_payloads(&payloads(from, to)),
+                (Some(stream), None, _) => stream.set_payloads(&[]),
             }
         }
+        transcodes
     }
 
     pub(super) fn receive(
@@ -179,10 +192,41 @@ impl Leg {
         let stream = self.streams.get_mut(section)?.as_mut()?;
         match stream.forward(now, packet) {
             Forward::Drop => None,
-            Forward::Send => match &mut self.way {
-                Way::Web(leg) => leg.send_rtp(packet),
-                Way::Plain(leg) => leg.send_rtp(section, packet),
-            },
+            Forward::Send => self.seal_rtp(section, packet),
+        }
+    }
+
+    /// What else there is to pass on because of that packet.
+    pub(super) fn send_more(
+        &mut self,
+        now: Instant,
+        section: usize,
+        send: &mut dyn FnMut(SocketId, SocketAddr, &[u8]),
+    ) {
+        let mut buffer = [0; MORE_BYTES_MAX];
+        let is_more = |stream: &mut Stream, packet: &mut Packet| {
+            stream.is_transcoding() && stream.more(now, packet) == Forward::Send
+        };
+        loop {
+            let mut packet = Packet::new(&mut buffer, 0);
+            let stream = self.streams.get_mut(section).and_then(Option::as_mut);
+            if !stream.is_some_and(|stream| is_more(stream, &mut packet)) {
+                return;
+            }
+            if let Some((socket, to)) = self.seal_rtp(section, &mut packet) {
+                send(socket, to, packet.bytes());
+            }
+        }
+    }
+
+    fn seal_rtp(
+        &mut self,
+        section: usize,
+        packet: &mut Packet<'_>,
+    ) -> Option<(SocketId, SocketAddr)> {
+        match &mut self.way {
+            Way::Web(leg) => leg.send_rtp(packet),
+            Way::Plain(leg) => leg.send_rtp(section, packet),
         }
     }
 
@@ -233,21 +277,18 @@ impl Leg {
     }
 }
 
-/// What an end said and was told of one section.
-type Spoken<'s> = (&'s Section, &'s Section);
-
 fn spoken<'s>((said, told): (&'s Session, &'s Session), index: usize) -> Option<Spoken<'s>> {
     Some((said.sections.get(index)?, told.sections.get(index)?))
 }
 
-/// Which payload types pass from one end to another, and what they become. None while either does not want it (RFC 3264 §6.1, §8.4).
+/// Whether one end sends to another: not while either does not want it (RFC 3264 §6.1, §8.4).
+fn flows((said, told): Spoken<'_>, (wants, knows): Spoken<'_>) -> bool {
+    let mut all = [said, told, wants, knows].into_iter();
+    !all.any(Section::is_refused) && said.direction.has_send() && wants.direction.has_recv()
+}
+
+/// Which payload types pass from one end to another, and what they become.
 fn payloads((said, told): Spoken<'_>, (wants, knows): Spoken<'_>) -> Vec<Payload> {
-    let refused = [said, told, wants, knows]
-        .into_iter()
-        .any(Section::is_refused);
-    if refused || !said.direction.has_send() || !wants.direction.has_recv() {
-        return Vec::new();
-    }
     let mut payloads: Vec<Payload> = Vec::new();
     // It sends by the numbers that it was told; some go by their own.
     for codec in told.codecs.iter().chain(&said.codecs) {

@@ -10,7 +10,7 @@ mod life;
 mod packets;
 mod party;
 mod plain;
-
+mod transcode;
 mod translate;
 mod web;
 
@@ -29,6 +29,7 @@ pub use life::LegReport;
 use life::Life;
 pub(crate) use packets::Passage;
 use party::{Party, Speaks};
+use transcode::Room;
 use translate::Passed;
 pub(crate) use translate::Unfit;
 
@@ -84,6 +85,7 @@ pub(crate) struct Call {
     joined: Option<usize>,
     /// The branch and the To tag of a 2xx.
     won: Option<(usize, Option<Arc<str>>)>,
+    transcodes: bool,
     life: Life,
 }
 
@@ -132,6 +134,7 @@ impl Call {
             branches: Vec::new(),
             joined: None,
             won: None,
+            transcodes: false,
             life: Life::new(desk.now),
         }
     }
@@ -164,10 +167,11 @@ impl Call {
         speaker: Side,
         said: Session,
     ) -> Result<Bytes, CallError> {
+        let room = self.room(desk);
         let (from, to) = self.ends(index, speaker).ok_or(CallError::NoOffer)?;
         from.understands(&said)?;
         from.party.note(&said);
-        let mut told = translate::offer(&said, &from.party, &mut to.party)?;
+        let mut told = translate::offer(&said, &from.party, &mut to.party, room)?;
         let there = to.party.said.as_ref().and_then(address);
         to.leg.open(desk, &told, there)?;
         from.leg.open(desk, &told, address(&said))?;
@@ -193,9 +197,10 @@ impl Call {
         said: Session,
     ) -> Result<Bytes, CallError> {
         let asked = self.asked(index, name, speaker).ok_or(CallError::NoOffer)?;
+        let room = self.room(desk);
         let (from, to) = self.ends(index, speaker).ok_or(CallError::NoOffer)?;
         from.understands(&said)?;
-        let mut told = translate::answer(&asked.offer, &said, &to.party)?;
+        let mut told = translate::answer(&asked.offer, &said, &to.party, room)?;
         to.leg.hear(desk, &asked.offer.said, Role::Offer);
         from.leg.hear(desk, &said, Role::Answer);
         to.leg.dress(desk, &mut told, Some(&asked.offer.said));
@@ -233,8 +238,9 @@ impl Call {
                 end.leg.tidy(desk, &answer.said);
             }
         }
-        offerer.leg.feed(answered, asked);
-        answerer.leg.feed(asked, answered);
+        let there = offerer.leg.feed(answered, asked);
+        let back = answerer.leg.feed(asked, answered);
+        self.transcodes = there || back;
         self.joined = Some(index);
         self.life.agreed(desk.now);
     }
@@ -285,6 +291,19 @@ impl Call {
         self.branches.iter().all(|branch| branch.end.is_none())
     }
 
+    /// Whether its ends share no codec.
+    pub(crate) fn transcodes(&self) -> bool {
+        self.transcodes
+    }
+
+    /// A call that is transcoded stays so.
+    fn room(&self, desk: &Desk<'_>) -> Room {
+        match self.transcodes || desk.transcoded_calls < desk.config.limits.transcoded_calls_max {
+            true => Room::Left,
+            false => Room::Full,
+        }
+    }
+
     /// All that it had is free again.
     pub(crate) fn close(&mut self, desk: &mut Desk<'_>) {
         self.caller.leg.close(desk);
@@ -302,6 +321,7 @@ impl Call {
         }
         branch.dialogs.clear();
         self.joined = self.joined.filter(|joined| *joined != index);
+        self.transcodes &= self.joined.is_some();
     }
 
     /// The place of a branch; an offer makes one.

@@ -24,13 +24,14 @@ pub(crate) enum Passage {
 }
 
 impl Call {
-    /// A packet that came to `at`.
+    /// A packet that came to `at`. `more` is given what leaves for it besides.
     pub(crate) fn packet(
         &mut self,
         now: Instant,
         at: Place,
         from: SocketAddr,
         packet: &mut Packet<'_>,
+        more: &mut dyn FnMut(SocketId, SocketAddr, &[u8]),
     ) -> Passage {
         let Some((end, heard)) = self.meeting(at.leg.leg) else {
             return Passage::Nowhere;
@@ -43,7 +44,11 @@ impl Call {
             (_, None) => None,
             (Received::Rtp, Some(heard)) => {
                 let section = end.leg.section_of(section, packet);
-                section.and_then(|section| heard.leg.send_rtp(now, section, packet))
+                section.and_then(|section| {
+                    let passed = heard.leg.send_rtp(now, section, packet);
+                    heard.leg.send_more(now, section, more);
+                    passed
+                })
             }
             (Received::Rtcp, Some(heard)) => {
                 heard.leg.send_rtcp(now, section, &mut end.leg, packet)

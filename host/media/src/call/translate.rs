@@ -1,6 +1,9 @@
 //! From what one end says to what the other is told (RFC 3264): sections, codecs, directions. Where media goes is the legs' to add.
 
-use super::party::{Party, Speaks};
+use super::{
+    party::{Party, Speaks},
+    transcode::{self, Room},
+};
 use crate::sdp::{Codec, Crypto, Direction, Kind, Section, Session};
 
 /// What can be said about video in RTCP without having agreed on more.
@@ -15,7 +18,7 @@ pub(crate) enum Unfit {
     /// Nothing in it can be relayed.
     #[error("nothing in the offer can be relayed: {0}")]
     Nothing(String),
-    /// The place where transcoding would begin.
+    /// And none that we could put between, or no more calls that are transcoded.
     #[error("no codec in common: {offered} offered, {answered} taken")]
     NoCodec {
         /// What one end has.
@@ -47,10 +50,15 @@ pub(super) struct Passed {
 }
 
 /// What `to` is offered when `from` says so.
-pub(super) fn offer(said: &Session, from: &Party, to: &mut Party) -> Result<Session, Unfit> {
+pub(super) fn offer(
+    said: &Session,
+    from: &Party,
+    to: &mut Party,
+    room: Room,
+) -> Result<Session, Unfit> {
     let mut sections = Vec::with_capacity(said.sections.len());
     for (index, section) in said.sections.iter().enumerate() {
-        sections.push(offered(index, section, from, to));
+        sections.push(offered(index, section, from, to, room));
     }
     // An end that forgets sections must not make the other one forget them (RFC 3264 §8).
     let before = to.told.as_ref().map_or(&[][..], |told| &told.sections);
@@ -64,7 +72,12 @@ pub(super) fn offer(said: &Session, from: &Party, to: &mut Party) -> Result<Sess
 }
 
 /// What `to` is answered when the other end says so.
-pub(super) fn answer(passed: &Passed, said: &Session, to: &Party) -> Result<Session, Unfit> {
+pub(super) fn answer(
+    passed: &Passed,
+    said: &Session,
+    to: &Party,
+    room: Room,
+) -> Result<Session, Unfit> {
     let asked = passed.said.sections.len();
     if said.sections.len() != passed.told.sections.len() {
         return Err(Unfit::Sections {
@@ -89,7 +102,7 @@ pub(super) fn answer(passed: &Passed, said: &Session, to: &Party) -> Result<Sess
         sections.push(if to.is_web() && !shares {
             refused(offer)
         } else {
-            answered(offer, told, said)?
+            answered(offer, told, said, room)?
         });
     }
     let before = to
@@ -118,13 +131,19 @@ fn session(sections: Vec<Section>) -> Session {
     }
 }
 
-fn offered(index: usize, section: &Section, from: &Party, to: &mut Party) -> Section {
+fn offered(index: usize, section: &Section, from: &Party, to: &mut Party, room: Room) -> Section {
     let refused = blank(index, section, to);
     if !from.carries(section) || refused.kind != section.kind {
         return refused;
     }
     let taken = section.codecs.iter().filter(|codec| to.takes(codec));
-    let taken: Vec<Codec> = taken.cloned().collect();
+    let mut taken: Vec<Codec> = taken.cloned().collect();
+    if room == Room::Left {
+        let ours = transcode::beside(index, section, &taken, to);
+        let auxiliary = taken.iter().position(Codec::is_auxiliary);
+        let at = auxiliary.unwrap_or(taken.len());
+        taken.splice(at..at, ours);
+    }
     if taken.iter().all(Codec::is_auxiliary) {
         return refused;
     }
@@ -182,18 +201,18 @@ fn feedback(kind: &Kind, codec: &Codec, to: &Party) -> Vec<String> {
 }
 
 /// `offer` is what one end said, `told` what the other was offered for it, `said` what that one says now.
-fn answered(offer: &Section, told: &Section, said: &Section) -> Result<Section, Unfit> {
+fn answered(offer: &Section, told: &Section, said: &Section, room: Room) -> Result<Section, Unfit> {
     if offer.is_refused() || told.is_refused() || said.is_refused() || said.kind != told.kind {
         return Ok(refused(offer));
     }
     if !told.crypto.is_empty() && shared_key(&told.crypto, &said.crypto).is_none() {
         return Err(Unfit::NoKey);
     }
-    let codecs: Vec<Codec> = said
-        .codecs
-        .iter()
-        .filter_map(|codec| chosen(codec, offer))
-        .collect();
+    let shared = said.codecs.iter().filter_map(|codec| chosen(codec, offer));
+    let mut codecs: Vec<Codec> = shared.collect();
+    if codecs.iter().all(Codec::is_auxiliary) && room == Room::Left {
+        codecs = transcode::answer(offer, told, said).unwrap_or_default();
+    }
     if codecs.iter().all(Codec::is_auxiliary) {
         return Err(Unfit::NoCodec {
             offered: names(&offer.codecs),

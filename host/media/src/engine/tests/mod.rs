@@ -2,4 +2,5 @@
 
 mod calls;
 mod sessions;
+mod transcoding;
 mod world;

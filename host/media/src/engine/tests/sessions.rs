@@ -86,7 +86,7 @@ fn what_both_are_told_of_a_call_from_a_phone_with_video() {
         t=0 0
         a=ice-lite
         a=group:BUNDLE 0 1
-        m=audio 3478 UDP/TLS/RTP/SAVPF 8 0 9 101
+        m=audio 3478 UDP/TLS/RTP/SAVPF 8 0 9 111 110 101
         a=mid:0
         a=ice-ufrag:2VAymVhJ
         a=ice-pwd:U/fYmyhFt7ZPVq9FJV0Sph3H
@@ -99,6 +99,10 @@ fn what_both_are_told_of_a_call_from_a_phone_with_video() {
         a=rtpmap:8 PCMA/8000
         a=rtpmap:0 PCMU/8000
         a=rtpmap:9 G722/8000
+        a=rtpmap:111 opus/48000/2
+        a=fmtp:111 maxplaybackrate=16000;sprop-maxcapturerate=16000;useinbandfec=1
+        a=rtpmap:110 telephone-event/48000
+        a=fmtp:110 0-16
         a=rtpmap:101 telephone-event/8000
         a=fmtp:101 0-16
         a=ptime:20
@@ -323,8 +327,9 @@ fn fax_is_refused_towards_a_browser() {
 }
 
 #[test]
-fn opus_alone_and_g711_alone() {
+fn opus_alone_and_g711_alone_where_nothing_is_transcoded() {
     let mut world = World::new(Leg::Web, Leg::Sip(None), |config: &mut Config| {
+        config.limits.transcoded_calls_max = 0;
         config.plain.codecs = vec!["PCMU".into(), "pcma".into()];
     });
     let opus = world
@@ -335,7 +340,9 @@ fn opus_alone_and_g711_alone() {
         expect!["488 no codec in common: opus offered, PCMU, pcma taken"],
     );
     assert_eq!((world.engine.calls(), world.ports.open.len()), (0, 0));
-    let mut world = World::sip_calls();
+    let mut world = World::new(Leg::Sip(None), Leg::Web, |config: &mut Config| {
+        config.limits.transcoded_calls_max = 0;
+    });
     world.tell("0", ToCallee, Role::Offer, &phone(PHONE, 1, PCMA));
     refused(
         world.ask("0 b", ToCaller, Role::Answer, &opus),

@@ -59,11 +59,13 @@ pub(super) struct World {
     pub(super) browser_at: SocketAddr,
     /// What the browser heard, in the clear.
     pub(super) heard: Vec<Vec<u8>>,
+    /// What phones heard besides what [`World::arrive`] gave.
+    pub(super) phone_heard: Vec<Vec<u8>>,
     /// What the engine said apart from answers and datagrams.
     pub(super) said: Vec<String>,
     pub(super) caller: Leg,
     pub(super) callee: Leg,
-    asks: u64,
+    pub(super) asks: u64,
     sequence: u16,
     /// Datagrams of DTLS that do not arrive at the browser.
     pub(super) lost: usize,
@@ -148,6 +150,7 @@ impl World {
             browser,
             browser_at: at,
             heard: Vec::new(),
+            phone_heard: Vec::new(),
             said: Vec::new(),
             caller,
             callee,
@@ -205,6 +208,9 @@ impl World {
                 }
                 Output::Transmit { bytes, .. } if self.lost > 0 && (20..64).contains(&bytes[0]) => {
                     self.lost -= 1;
+                }
+                Output::Transmit { socket, bytes, .. } if socket != WEB => {
+                    self.phone_heard.push(bytes);
                 }
                 Output::Transmit { socket, to, bytes } => {
                     assert_eq!((socket, to), (WEB, self.browser_at));
