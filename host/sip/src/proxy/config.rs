@@ -35,6 +35,8 @@ pub struct ProxyConfig {
     /// Domains that the registrar serves, each with users of its own. Empty: every domain is served, and all as one, so that a user
     /// is found whatever name or address of ours is called.
     pub domains: Vec<String>,
+    /// Users of these domains that are at an upstream, unless somebody has registered as one of them.
+    pub users: Vec<(String, UpstreamId)>,
     /// Where a request goes that nothing else has a place for.
     pub default_upstream: Option<UpstreamId>,
     /// Who the registrar is, and its limits.
@@ -59,6 +61,7 @@ impl ProxyConfig {
             upstreams: Vec::new(),
             trunks: Vec::new(),
             domains: Vec::new(),
+            users: Vec::new(),
             default_upstream: None,
             registrar: RegistrarConfig::default(),
             keys,
@@ -247,7 +250,7 @@ pub struct ProxyLimits {
     pub transactions_max: usize,
     /// Beyond those, so many for requests of dialogs alone: calls must end while none may begin.
     pub in_dialog_reserve_max: usize,
-    /// Records of calls; a call beyond goes on without attributes.
+    /// Records of calls; a call beyond goes on without attributes, and is not ended when its media dies.
     pub calls_max: usize,
     /// Branches of one request over all stages.
     pub branches_max: usize,

@@ -15,12 +15,12 @@ use super::{
     targets::place_only,
 };
 use crate::{
-    flow::{FlowId, Side},
+    flow::{FlowId, Side, UpstreamId},
     header::NameAddr,
     message::{HeaderName, Message, Method},
     registrar::Binding,
     token::{End, Reach},
-    uri::{SipUri, Uri},
+    uri::{SipUri, Uri, unescape},
 };
 
 impl Proxy {
@@ -147,7 +147,8 @@ impl Proxy {
         }
     }
 
-    /// To the default upstream, if there is one, for whom it is meant, and not back to where it came from.
+    /// To the upstream of the user who is called, or the default one, if there is one; for whom it is meant, and not back to where it
+    /// came from.
     fn route_upstream(&mut self, id: TxId) {
         let Some(tx) = self.servers.get(&id) else {
             return;
@@ -161,14 +162,23 @@ impl Proxy {
         }
         let turn = tx.to_tag;
         let upstream = self
-            .config
-            .default_upstream
+            .upstream_of_user(tx.outgoing.as_ref().unwrap_or(&tx.request))
+            .or(self.config.default_upstream)
             .or(self.config.registrar.upstream)
             .filter(|upstream| side != Side::Upstream(*upstream));
         match upstream.and_then(|upstream| self.place_at_upstream(upstream, turn)) {
             Some(place) => self.go_to(id, vec![place_only(place)]),
             None => self.reply(id, Reply::new(404, Cause::Refused)),
         }
+    }
+
+    fn upstream_of_user(&self, request: &Message) -> Option<UpstreamId> {
+        let uri = Uri::parse(request.request_uri()?).ok()?;
+        let Uri::Sip(sip) = uri else { return None };
+        let user = unescape(sip.user?);
+        let mut users = self.config.users.iter();
+        let (_, upstream) = users.find(|(name, _)| name.as_bytes() == &*user)?;
+        self.names.is_local(&uri).then_some(*upstream)
     }
 
     pub(super) fn go_to(&mut self, id: TxId, candidates: Vec<Candidate>) {

@@ -1,7 +1,8 @@
 //! Max-Forwards, loops, Route of every kind, received and rport.
 
 use expect_test::expect;
-use hookswitch_simulator::check;
+use hookswitch_simulator::{check, check_with};
+use hookswitch_sip::flow::UpstreamId;
 
 #[test]
 fn max_forwards_0() {
@@ -303,6 +304,40 @@ fn what_is_not_understood_passes_untouched() {
             10ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws [X-Odd: "a,b" ; c] [Date: whenever]
             20ms bob → proxy 200 MESSAGE [X-Odd: yes]
             30ms proxy → alice 200 MESSAGE [X-Odd: yes]
+        "#]],
+    );
+}
+
+#[test]
+fn a_user_may_be_at_an_upstream_until_somebody_registers() {
+    check_with(
+        |config| config.users = vec![("bob".to_owned(), UpstreamId(1))],
+        r#"registered alice
+         alice MESSAGE bob
+         carrier 200
+         alice MESSAGE sip:bob@elsewhere.example
+         pbx 200
+         mallory MESSAGE bob
+         bob REGISTER
+         alice MESSAGE bob
+         bob 200"#,
+        expect![[r#"
+            0ms alice → proxy MESSAGE sip:bob@example.com
+            10ms proxy → carrier MESSAGE sip:bob@example.com
+            20ms carrier → proxy 200 MESSAGE
+            30ms proxy → alice 200 MESSAGE
+            40ms alice → proxy MESSAGE sip:bob@elsewhere.example
+            50ms proxy → pbx MESSAGE sip:bob@elsewhere.example
+            60ms pbx → proxy 200 MESSAGE
+            70ms proxy → alice 200 MESSAGE
+            80ms mallory → proxy MESSAGE sip:bob@example.com
+            90ms proxy → mallory 403 MESSAGE
+            100ms bob → proxy REGISTER sip:example.com
+            110ms proxy → bob 200 REGISTER
+            120ms alice → proxy MESSAGE sip:bob@example.com
+            130ms proxy → bob MESSAGE sip:bob@bob.invalid;transport=ws
+            140ms bob → proxy 200 MESSAGE
+            150ms proxy → alice 200 MESSAGE
         "#]],
     );
 }
