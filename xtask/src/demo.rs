@@ -175,6 +175,7 @@ built after {}; it serves as soon as its log says \"ready\"
     https://localhost:{web}/#alice
     https://localhost:{web}/#bob
   Each registers by itself. Call from one, answer in the other. Without a microphone a tone is sent.
+  Alone, call echo, which sends back what it hears, or tone, which sends 440 Hz.
 
   See a hot reload: change \"hello from a policy\" in
     {folder}/header-rules.json

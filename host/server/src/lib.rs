@@ -12,6 +12,7 @@ mod capture;
 mod carriers;
 pub mod check;
 pub mod config;
+mod destinations;
 pub mod fuzz;
 mod health;
 mod location;

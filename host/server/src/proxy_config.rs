@@ -20,6 +20,7 @@ use hookswitch_sip::{
 use crate::{
     carriers::Carriers,
     config::{self, Config, length},
+    destinations::Destination,
     transport::Bound,
     worker::TIMER_GRAIN,
 };
@@ -55,6 +56,7 @@ pub(crate) fn of(
             .collect(),
         trunks: config.registrations.iter().filter_map(trunk).collect(),
         domains: config.domains.clone(),
+        users: test_users(config),
         default_upstream: config.default_upstream.and_then(upstream_id),
         registrar: RegistrarConfig {
             upstream: config.registrar.upstream.and_then(upstream_id),
@@ -67,6 +69,15 @@ pub(crate) fn of(
     }
 }
 
+fn test_users(config: &Config) -> Vec<(String, UpstreamId)> {
+    let upstream = config.test_destinations.map(|there| there.upstream);
+    let Some(Ok(upstream)) = upstream.map(u16::try_from) else {
+        return Vec::new();
+    };
+    let named = |(user, _): (&str, Destination)| (user.to_owned(), UpstreamId(upstream));
+    Destination::ALL.into_iter().map(named).collect()
+}
+
 /// What a message may be.
 pub(crate) fn message_limits(limits: &config::Limits) -> limits::Limits {
     limits::Limits {
@@ -77,7 +88,7 @@ pub(crate) fn message_limits(limits: &config::Limits) -> limits::Limits {
     }
 }
 
-fn timing(timers: &config::Timers) -> Timing {
+pub(crate) fn timing(timers: &config::Timers) -> Timing {
     Timing {
         t1: Duration::from_millis(timers.t1_ms),
         t2: Duration::from_millis(timers.t2_ms),

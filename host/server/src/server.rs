@@ -31,6 +31,7 @@ use crate::{
     capture::Capture,
     carriers::Carriers,
     config::{Config, Store, Upstream, length},
+    destinations::Destinations,
     health::Pings,
     location::{Locations, disk::Disk},
     media::{Late, Media},
@@ -53,6 +54,7 @@ pub struct Server {
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<()>>,
     capture: Option<JoinHandle<()>>,
+    destinations: Option<Destinations>,
     _reload: Option<FileWatch>,
     _credentials: Vec<FileWatch>,
 }
@@ -121,7 +123,8 @@ impl Server {
     ///
     /// # Errors
     /// What stands in the way, with the key that is to be changed. Nothing serves then.
-    pub fn start(config: Config, file: Option<PathBuf>) -> Result<Self> {
+    pub fn start(mut config: Config, file: Option<PathBuf>) -> Result<Self> {
+        let written = config.clone();
         let state = State::open(&config.state_dir)?;
         let keys = state.token_keys(config.key_rotation)?;
         // First of all: whoever supervises us is to see that we are starting, which policies can make long.
@@ -132,6 +135,7 @@ impl Server {
         let auth = auth::start(&config.auth, &state)?;
         let first_fetch = auth::keys::fetch_all(&config.auth, &auth, seen.clone())?;
         let (engine, policies) = load_policies(&config, &state, &auth)?;
+        let destinations = Destinations::of(&mut config)?;
         let connectors = connectors(&config)?;
         let carriers = Carriers::new(&config)?;
         let directory = Directory::new(&config.upstreams);
@@ -188,7 +192,7 @@ impl Server {
         let workers = start_workers(&shared, bound, &keys, &state, letters, &seen)?;
         names::spawn(&shared)?;
         let reload = file
-            .map(|file| reload::watch(file, shared.config.clone(), state))
+            .map(|file| reload::watch(file, written, state))
             .transpose()?;
         let credentials = auth::watch(&shared.config.auth, &shared.auth)?;
         phase.send_replace(Phase::Serving(Arc::clone(&shared)));
@@ -199,6 +203,7 @@ impl Server {
             phase,
             workers,
             capture: capture_thread,
+            destinations,
             _reload: reload,
             _credentials: credentials,
         })
@@ -226,6 +231,7 @@ impl Server {
         let Self {
             workers,
             capture,
+            destinations,
             shared,
             phase,
             ..
@@ -233,6 +239,7 @@ impl Server {
         // The threads of policies, admin and capture end with what they hold of this.
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().for_each(|worker| drop(worker.join()));
+            destinations.into_iter().for_each(Destinations::stop);
             shared.locations.close();
             drop((shared, phase));
             capture.map(JoinHandle::join);

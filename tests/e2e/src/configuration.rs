@@ -225,6 +225,9 @@ fn policies(pbx: SocketAddr, rules: RulesAt) -> String {
 name = "pbx"
 members = ["{pbx}"]
 
+[test_destinations]
+enabled = true
+
 [[policy]]
 name = "header-rules"
 component = "header-rules.wasm"

@@ -12,10 +12,11 @@ use toml::{Table, Value};
 
 use super::{
     Capture, Config, Credentials, Dns, Faults, Limits, Log, LogFormat, Registrar, Store, Timers,
-    Upstream, auth, listeners, media, numbers::in_range, policies, raw, registrations, upstreams,
+    Upstream, auth, destinations, listeners, media, numbers::in_range, policies, raw,
+    registrations, upstreams,
 };
 
-const SECTIONS: &str = "server, listener, upstream, registration, media, routing, registrar, auth, dns, policy, admin, log, capture, limits, timers";
+const SECTIONS: &str = "server, listener, upstream, registration, media, routing, registrar, auth, dns, test_destinations, policy, admin, log, capture, limits, timers";
 const DNS_PORT: u16 = 53;
 const DAY_S: u64 = 24 * 60 * 60;
 
@@ -33,11 +34,13 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
         }
     };
     let server: raw::Server = file.section("server", &mut faults);
-    let listeners = listeners::check(&mut file, &mut faults);
+    let mut listeners = listeners::check(&mut file, &mut faults);
     let media = media::check(&mut file, &mut faults);
-    let upstreams = upstreams::check(&mut file, &listeners, &media, &mut faults);
-    let media = media.for_upstreams(&upstreams);
+    let mut upstreams = upstreams::check(&mut file, &listeners, &media, &mut faults);
     let registrations = registrations::check(&mut file, &upstreams, &mut faults);
+    let test_destinations =
+        destinations::check(&mut file, &mut listeners, &mut upstreams, &mut faults);
+    let media = media.for_upstreams(&upstreams);
     let routing: raw::Routing = file.section("routing", &mut faults);
     let admin: raw::Admin = file.section("admin", &mut faults);
     let log: raw::Log = file.section("log", &mut faults);
@@ -73,6 +76,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
         ),
         policies,
         auth,
+        test_destinations,
         dns: dns(file.section("dns", &mut faults), &mut faults),
         admin: admin_address(admin, &mut faults),
         log: check_log(log, &mut faults),

@@ -4,6 +4,7 @@
 mod auth;
 mod check;
 mod cidr;
+mod destinations;
 mod fault;
 mod interfaces;
 mod issuers;
@@ -23,6 +24,7 @@ use std::{
 
 pub use auth::{Auth, Realm};
 pub use cidr::Cidr;
+pub use destinations::TestDestinations;
 pub use fault::{Fault, Faults};
 use hookswitch_policy::PolicySpec;
 use hookswitch_sip::{flow::Transport, proxy::config::Way};
@@ -31,6 +33,9 @@ pub use issuers::{Issuer, KeySource, KeyUrl};
 pub use media::{Media, MediaSource, Relay, Rtpengine, RtpengineAt, Speech, Srtp, UpstreamMedia};
 pub use numbers::{Limits, Timers, length};
 pub use registrations::{Login, Password, Registration, Secret};
+
+/// In place of a file. Whoever writes one says himself what is to be there.
+const STANDARD: &str = "[test_destinations]\nenabled = true";
 
 /// All that an operator can say.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +60,8 @@ pub struct Config {
     pub media: Media,
     /// Index of the upstream that gets what nobody else claims.
     pub default_upstream: Option<usize>,
+    /// Echo and tone, if they are to be there.
+    pub test_destinations: Option<TestDestinations>,
     /// Of registrations.
     pub registrar: Registrar,
     /// In the file's order, which is the order of the chain within a place.
@@ -372,8 +379,8 @@ impl Config {
     /// What `hookswitch run` does without a file.
     #[must_use]
     pub fn standard() -> Self {
-        Self::parse("", Path::new("."))
-            .unwrap_or_else(|faults| unreachable!("an empty file has no faults: {faults}"))
+        Self::parse(STANDARD, Path::new("."))
+            .unwrap_or_else(|faults| unreachable!("it has no faults: {faults}"))
     }
 
     /// Reads and checks a file.

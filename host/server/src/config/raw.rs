@@ -138,6 +138,14 @@ pub(super) struct Registrar {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct TestDestinations {
+    pub(super) enabled: Option<bool>,
+    pub(super) calls_max: Option<i64>,
+    pub(super) call_s_max: Option<i64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Dns {
     pub(super) servers: Vec<String>,
 }

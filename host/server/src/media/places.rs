@@ -27,12 +27,19 @@ impl Places {
         if configured.is_empty() {
             return Self::by_routes(config, state::address_towards);
         }
+        let mut interfaces: Vec<Interface> = configured.iter().map(interface).collect();
         let upstreams = config.upstreams.iter();
+        let mut upstreams: Vec<InterfaceId> = upstreams
+            .map(|upstream| id(upstream.media.interface.unwrap_or(0)))
+            .collect();
+        // They are on the loopback interface, from where no NAT leads back to us.
+        let test = config.test_destinations;
+        if let Some(test) = test.and_then(|test| upstreams.get_mut(test.upstream)) {
+            *test = at(&mut interfaces, Ipv4Addr::LOCALHOST.into());
+        }
         Self {
-            interfaces: configured.iter().map(interface).collect(),
-            upstreams: upstreams
-                .map(|upstream| id(upstream.media.interface.unwrap_or(0)))
-                .collect(),
+            interfaces,
+            upstreams,
         }
     }
 
@@ -48,11 +55,7 @@ impl Places {
             let Some(ours) = member.and_then(|member| towards(member.ip())) else {
                 return id(0);
             };
-            let has = |interface: &Interface| interface.addresses.iter().any(|a| a.bind == ours);
-            id(interfaces.iter().position(has).unwrap_or_else(|| {
-                interfaces.push(by_route(ours.to_string(), vec![ours]));
-                interfaces.len() - 1
-            }))
+            at(&mut interfaces, ours)
         });
         let upstreams = upstreams.collect();
         Self {
@@ -72,6 +75,15 @@ impl Places {
         };
         (bind, addresses.iter().map(|each| each.public).collect())
     }
+}
+
+/// The interface that has this address, or one more.
+fn at(interfaces: &mut Vec<Interface>, ours: IpAddr) -> InterfaceId {
+    let has = |interface: &Interface| interface.addresses.iter().any(|a| a.bind == ours);
+    id(interfaces.iter().position(has).unwrap_or_else(|| {
+        interfaces.push(by_route(ours.to_string(), vec![ours]));
+        interfaces.len() - 1
+    }))
 }
 
 fn id(index: usize) -> InterfaceId {

@@ -10,6 +10,7 @@ mod capture;
 mod carriers;
 mod client;
 mod command;
+mod destinations;
 mod dns;
 mod front;
 mod issuer;

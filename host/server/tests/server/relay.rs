@@ -68,28 +68,28 @@ async fn scene(ports: &RangeInclusive<u16>, more: &str) -> (Scene, net::UdpSocke
 }
 
 /// An end of RTP.
-struct Rtp(UdpSocket);
+pub(crate) struct Rtp(UdpSocket);
 
 impl Rtp {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)
     }
 
-    fn sdp(&self) -> String {
+    pub(crate) fn sdp(&self) -> String {
         let port = self.0.local_addr().unwrap().port();
         format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
         )
     }
 
-    fn sends(&self, to: u16) {
+    pub(crate) fn sends(&self, to: u16) {
         let packet = [&[0x80, 8, 0, 1, 0, 0, 0, 1, 0, 0, 0, 5][..], &SOUND].concat();
         self.0.send_to(&packet, ("127.0.0.1", to)).unwrap();
     }
 
-    fn hears(&self) {
+    pub(crate) fn hears(&self) {
         let mut buffer = [0; 2_048];
         let length = self.0.recv(&mut buffer).expect("media comes");
         assert_eq!(buffer[12..length], SOUND);
@@ -97,7 +97,7 @@ impl Rtp {
 }
 
 /// The port of the first `m=` line.
-fn port(message: &Sip) -> u16 {
+pub(crate) fn port(message: &Sip) -> u16 {
     let media = body(message)
         .lines()
         .find_map(|line| line.strip_prefix("m=audio "));

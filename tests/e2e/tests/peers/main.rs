@@ -41,6 +41,7 @@ mod phones;
 mod reload;
 mod rtpengine;
 mod strangers;
+mod test_destinations;
 mod to_pbx;
 mod tokens;
 mod wire;
