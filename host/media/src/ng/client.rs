@@ -27,8 +27,9 @@ use crate::{Answer, Ask, Branch, Leg, News, Role};
 #[derive(Debug)]
 pub struct Client {
     nodes: Nodes,
-    /// What upstreams are offered.
+    /// What SIP ends are offered that said nothing yet: upstreams, and the others.
     upstreams: Vec<Protocol>,
+    plain: Protocol,
     calls_max: usize,
     cookies: String,
     last_cookie: u64,
@@ -74,6 +75,7 @@ impl Client {
         let mut client = Self {
             nodes: Nodes::new(config.nodes),
             upstreams: config.upstreams,
+            plain: config.plain,
             calls_max: config.calls_max,
             cookies: format!("{:016x}", config.cookies),
             last_cookie: 0,
@@ -308,7 +310,7 @@ impl Client {
             Leg::Sip(Some(upstream)) => self.upstreams.get(usize::from(upstream)).copied(),
             Leg::Sip(None) | Leg::Web => None,
         };
-        let offered = offered.unwrap_or(Protocol::Avp);
+        let offered = offered.unwrap_or(self.plain);
         let call = self.calls.get_mut(call);
         call.map_or(offered, |call| call.protocol(ask, offered))
     }

@@ -43,7 +43,9 @@ pub const DIALOGS_MAX: usize = 16;
 pub struct Config {
     /// Their index is their [`NodeId`].
     pub nodes: Vec<NodeConfig>,
-    /// What upstreams are offered, by the number in [`crate::Leg::Sip`]; RTP without feedback, where there is none.
+    /// What SIP ends are offered that are no upstream.
+    pub plain: Protocol,
+    /// What upstreams are offered, by the number in [`crate::Leg::Sip`]; one that is missing has `plain`.
     pub upstreams: Vec<Protocol>,
     /// Calls at a time.
     pub calls_max: usize,

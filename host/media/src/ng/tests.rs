@@ -36,6 +36,7 @@ impl Scene {
                     wire: *wire,
                 })
                 .collect(),
+            plain: Protocol::Avp,
             upstreams: vec![Protocol::Avp, Protocol::Savp],
             calls_max: 2,
             cookies: 0xc0de,

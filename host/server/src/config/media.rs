@@ -18,6 +18,8 @@ pub struct Media {
     pub rtpengines: Vec<Rtpengine>,
     /// The embedded engine, if somebody may need it.
     pub relay: Option<Relay>,
+    /// What SIP ends are offered that are no upstream.
+    pub srtp: Srtp,
 }
 
 /// The embedded engine.
@@ -27,8 +29,6 @@ pub struct Relay {
     pub workers: Option<u8>,
     /// Where the ports are; the first one is that of browsers and of whoever names none. If there are none, the machine's routes say.
     pub interfaces: Vec<Interface>,
-    /// What SIP ends are offered that are no upstream.
-    pub srtp: Srtp,
     /// A call is dead in which an end that should be heard was silent for so long.
     pub silence_s_max: u64,
 }
@@ -151,9 +151,9 @@ pub(super) fn check(file: &mut File, faults: &mut Faults) -> Media {
         relay: Some(Relay {
             workers: workers.and_then(|count| u8::try_from(count).ok()),
             interfaces,
-            srtp: srtp("media.srtp", raw.srtp.as_deref(), faults),
             silence_s_max: silence.unwrap_or(60),
         }),
+        srtp: srtp("media.srtp", raw.srtp.as_deref(), faults),
     };
     if let Some(mode) = mode("media.mode", raw.mode.as_deref(), &media, faults) {
         media.mode = mode;

@@ -227,7 +227,7 @@ impl Common<'_> {
             web_socket,
             web_addresses,
             // A phone that registered may be anywhere.
-            plain: profile(InterfaceId(0), self.relay.srtp, MediaSource::Nat),
+            plain: profile(InterfaceId(0), self.config.media.srtp, MediaSource::Nat),
             upstreams: upstreams
                 .map(|(upstream, on)| {
                     let UpstreamMedia { srtp, source, .. } = upstream.media;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hookswitch_media::{
     self as media,
     ng::{
-        Client, Config as ClientConfig, Health, Input, NodeConfig, NodeId, Output, Wire,
+        Client, Config as ClientConfig, Health, Input, NodeConfig, NodeId, Output, Protocol, Wire,
         message::Totals,
     },
 };
@@ -29,7 +29,7 @@ use tokio::{
 
 use super::{Order, askers::Askers, connection};
 use crate::{
-    config::{Config, Rtpengine, RtpengineAt, length},
+    config::{Config, Rtpengine, RtpengineAt, Srtp, length},
     observe::printable,
     state,
 };
@@ -71,9 +71,11 @@ impl Rtpengines {
             nodes: names.map(|name| (name, AtomicBool::new(false))).collect(),
         });
         let [a, b, c, d, e, f, g, h, ..] = state::random()?;
+        let upstreams = config.upstreams.iter();
         let client = ClientConfig {
             nodes: nodes.iter().map(node).collect(),
-            upstreams: Vec::new(),
+            plain: protocol(config.media.srtp),
+            upstreams: upstreams.map(|each| protocol(each.media.srtp)).collect(),
             calls_max: length(config.limits.calls_max),
             cookies: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
         };
@@ -123,6 +125,13 @@ fn refusal(reason: &str) -> media::Answer {
     media::Answer::Refuse {
         status: 500,
         reason: reason.to_owned(),
+    }
+}
+
+fn protocol(srtp: Srtp) -> Protocol {
+    match srtp {
+        Srtp::Off => Protocol::Avp,
+        Srtp::Sdes => Protocol::Savp,
     }
 }
 
