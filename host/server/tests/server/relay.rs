@@ -216,6 +216,29 @@ async fn a_call_without_ports_is_refused_and_leaves_none_behind() {
 }
 
 #[tokio::test]
+async fn without_configuration_browsers_are_left_alone_and_the_pbx_is_told_where_we_are() {
+    let scene = Scene::start("", "").await;
+    let mut alice = Browser::register(&scene, "alice").await;
+    let mut bob = Browser::register(&scene, "bob").await;
+    let fields = format!("{}Contact: {}\r\n", alice.from(&bob.aor()), alice.contact());
+    let invite = request("INVITE", &bob.aor(), Browser::VIA, 1, &fields);
+    alice.send(&with_body(&invite, WEBRTC)).await;
+    assert_eq!(body(&bob.receive().await), WEBRTC);
+    let fields = format!("{}Contact: {}\r\n", alice.from(TO), alice.contact());
+    let invite = request("INVITE", TO, Browser::VIA, 1, &fields);
+    alice.send(&with_body(&invite, WEBRTC)).await;
+    let offered = tokio::select! {
+        offered = receive_on(&scene.pbx) => offered,
+        refused = alice.receive() => panic!("{}", refused.0),
+    };
+    for line in ["c=IN IP4 127.0.0.1\r\n", " RTP/AVP 8\r\n"] {
+        assert!(body(&offered).contains(line), "{line} {}", offered.0);
+    }
+    assert_eq!(scene.total("hookswitch_media_calls{", "").await, 1);
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn a_browser_and_an_upstream_that_wants_sdes_are_told_what_they_understand() {
     let ports = free(8);
     let (scene, _trunk) = scene(&ports, "srtp = \"sdes\"").await;
