@@ -25,9 +25,9 @@ pub enum Setup {
     Policies(RulesAt),
     /// Registers who has a user's password, on disk.
     Registrar,
-    /// Registers who has a user's password, and has an rtpengine between browsers and phones.
-    Media(Nodes),
-    /// The same, but is itself between them, and nothing of that is configured. Phones that are called are offered this.
+    /// Registers who has a user's password, and has an rtpengine between browsers and phones. Phones that are called are offered this.
+    Media(Nodes, Rtp),
+    /// The same, but is itself between them, and nothing of that is configured.
     Engine(Rtp),
     /// Registers who has a token of an identity provider.
     Tokens,
@@ -125,7 +125,7 @@ pub(crate) fn write_configuration(folder: &Path, setup: Setup, pbx: SocketAddr) 
     let parts = match setup {
         Setup::Policies(rules) => [policies(pbx, rules), String::new()],
         Setup::Registrar => [registrar(), String::new()],
-        Setup::Media(nodes) => [registrar(), media(nodes)],
+        Setup::Media(nodes, rtp) => [registrar(), media(nodes, rtp)],
         Setup::Engine(rtp) => [registrar(), engine(rtp)],
         Setup::Tokens => [tokens(), String::new()],
         Setup::Relay(announce, pbx) => [upstream(announce, pbx), relay()],
@@ -261,13 +261,13 @@ grants = {{ auth = ["{DOMAIN}"] }}
     )
 }
 
-fn media(nodes: Nodes) -> String {
+fn media(nodes: Nodes, rtp: Rtp) -> String {
     let nodes = match nodes {
         Nodes::Udp(one) => format!("\"udp:{one}\""),
         Nodes::WebSocket(one) => format!("\"ws:{one}\""),
         Nodes::Two(one, other) => format!("\"udp:{one}\", \"udp:{other}\""),
     };
-    format!("\n[media]\nrtpengine = [{nodes}]\n")
+    format!("{}rtpengine = [{nodes}]\n", engine(rtp))
 }
 
 fn engine(rtp: Rtp) -> String {

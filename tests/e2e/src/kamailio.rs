@@ -64,7 +64,7 @@ impl Kamailio {
             Setup::Beside(Upstream { transport, .. }) => (Some("BESIDE"), Some(transport)),
             Setup::Policies(_)
             | Setup::Registrar
-            | Setup::Media(_)
+            | Setup::Media(..)
             | Setup::Engine(_)
             | Setup::Tokens => {
                 panic!("{setup:?} has no PBX")

@@ -31,7 +31,7 @@ fn desk(world: &World) -> Baresip {
 fn world(name: &str, library: Library, nodes: Nodes) -> World {
     World::start_as(
         &format!("rtpengine_{name}_{library:?}"),
-        Setup::Media(nodes),
+        Setup::Media(nodes, Rtp::Plain),
     )
 }
 
