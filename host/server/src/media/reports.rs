@@ -82,7 +82,7 @@ mod tests {
         };
         assert_eq!(
             told(&leg),
-            "browser: 1500 packets, 3 lost, jitter 4 ms, score 4.3"
+            "browser: 1500 packets, 3 lost, jitter 4 ms, score 4.4"
         );
         (leg.web, leg.sent, leg.refused) = (false, Vec::new(), 7);
         leg.diagnosis = Some("nothing came".to_owned());
