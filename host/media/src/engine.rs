@@ -27,7 +27,7 @@ use crate::{
 /// No timer runs finer.
 const TICK: Duration = Duration::from_millis(1);
 
-pub use crate::call::LegReport;
+pub use crate::call::{LegReport, Stage, StreamReport};
 
 /// What an engine is told.
 #[derive(Debug)]
@@ -59,6 +59,15 @@ pub enum Input {
         /// [`Branch::call`].
         call: Arc<str>,
     },
+    /// Somebody wants to see how calls do; [`Output::Seen`] is said of it.
+    Look {
+        /// Of whoever asks.
+        id: u64,
+        /// With what the name of a call begins, all of it or nothing.
+        named: String,
+        /// So many calls at most: packets wait meanwhile.
+        calls_max: usize,
+    },
 }
 
 /// What an engine wants done, in this order.
@@ -89,9 +98,16 @@ pub enum Output {
     },
     /// What there was to a call that is over.
     Over(Box<CallReport>),
+    /// To [`Input::Look`].
+    Seen {
+        /// Of the look.
+        id: u64,
+        /// As they are now.
+        calls: Vec<CallReport>,
+    },
 }
 
-/// At the end of a call.
+/// How a call does, or did until its end.
 #[derive(Clone, Debug)]
 pub struct CallReport {
     /// [`Branch::call`].
@@ -100,6 +116,8 @@ pub struct CallReport {
     pub died: Option<String>,
     /// From its first offer.
     pub duration: Duration,
+    /// How far it has come.
+    pub stage: Stage,
     /// The end that called, then the one that answered.
     pub legs: Vec<LegReport>,
 }
@@ -187,6 +205,19 @@ impl Engine {
                 }
             }
             Input::End { call } => self.finish(now, sockets, &call, None),
+            Input::Look {
+                id,
+                named,
+                calls_max,
+            } => {
+                let slots = self.calls.iter().flatten();
+                let named = slots.filter(|slot| slot.name.starts_with(&named));
+                let calls = named.take(calls_max);
+                let calls = calls
+                    .map(|slot| slot.call.report(now, &slot.name))
+                    .collect();
+                self.outputs.push_back(Output::Seen { id, calls });
+            }
         }
     }
 
@@ -399,10 +430,8 @@ impl Engine {
         died: Option<String>,
     ) {
         let report = self.with(now, sockets, name, |call, _| CallReport {
-            call: Arc::clone(name),
             died: died.clone(),
-            duration: now.duration_since(call.began()),
-            legs: call.reports(now),
+            ..call.report(now, name)
         });
         if let (Some(_), Some(reason)) = (&report, died) {
             self.outputs.push_back(Output::Dead {

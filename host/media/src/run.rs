@@ -283,7 +283,10 @@ impl Running {
                         count(&self.counters.unsent);
                     }
                 }
-                Output::Answer { .. } | Output::Dead { .. } | Output::Over(_) => {
+                Output::Answer { .. }
+                | Output::Dead { .. }
+                | Output::Over(_)
+                | Output::Seen { .. } => {
                     (self.told)(output);
                 }
             }

@@ -34,14 +34,16 @@ use crate::{
     policy_metrics,
     server::{Phase, Shared},
     state::State,
-    transport::pages::plain,
+    transport::pages::{decode, plain},
     worker::Mail,
 };
 
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 const ADMIN_REQUEST_MAX: Duration = Duration::from_secs(10);
-/// Registrations in one answer.
+/// Registrations, or calls, in one answer.
 const LISTED_MAX: usize = 1_000;
+/// Before the Call-ID of a call that is looked at.
+const ONE_CALL: &str = "/api/calls/";
 /// Keys rotate in days.
 const LOOK_AT_KEYS_EVERY: Duration = Duration::from_secs(3_600);
 /// How often registrations that are over are forgotten.
@@ -107,8 +109,8 @@ async fn accept(listener: TcpListener, phase: watch::Receiver<Phase>) {
         let phase = phase.clone();
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let response = answer(&request, &phase.borrow());
-                async { Ok::<_, Infallible>(response) }
+                let phase = phase.borrow().clone();
+                async move { Ok::<_, Infallible>(answer(&request, &phase).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -121,7 +123,7 @@ async fn accept(listener: TcpListener, phase: watch::Receiver<Phase>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, phase: &Phase) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, phase: &Phase) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if let (&Method::DELETE, Some(aor)) =
         (request.method(), path.strip_prefix("/api/registrations/"))
@@ -145,13 +147,21 @@ fn answer(request: &Request<Incoming>, phase: &Phase) -> Response<Full<Bytes>> {
         },
         ("/metrics", Some(shared)) => typed(metrics(shared), "text/plain; version=0.0.4"),
         ("/api/policies", Some(shared)) => json_answer(&policies(shared)),
+        ("/api/calls", Some(shared)) => json_answer(&calls(shared).await),
+        (path, Some(shared)) if path.starts_with(ONE_CALL) => {
+            let named = path.strip_prefix(ONE_CALL).and_then(decode);
+            match calls_named(shared, &named.unwrap_or_default()).await {
+                Some(calls) => json_answer(&calls),
+                None => plain(StatusCode::NOT_FOUND, "no such call\n"),
+            }
+        }
         ("/api/registrations", Some(shared)) => json_answer(&registrations(shared)),
         ("/api/registrations/upstream", Some(shared)) => {
             json_answer(&shared.carriers.registrations())
         }
         _ => plain(
             StatusCode::NOT_FOUND,
-            "/healthz /readyz /metrics /api/policies /api/registrations /api/registrations/upstream\n",
+            "/healthz /readyz /metrics /api/policies /api/calls /api/registrations /api/registrations/upstream\n",
         ),
     }
 }
@@ -167,6 +177,23 @@ fn remove_registration(phase: &Phase, aor: &str) -> Response<Full<Bytes>> {
     } else {
         plain(StatusCode::NOT_FOUND, "no such registration\n")
     }
+}
+
+/// Those whose media the embedded engine relays.
+async fn calls(shared: &Shared) -> serde_json::Value {
+    let (total, calls) = shared.media.calls("", LISTED_MAX).await;
+    json!({ "total": total, "calls": calls })
+}
+
+/// By the name that a call is listed with, or by its Call-ID, which may have passed us twice.
+async fn calls_named(shared: &Shared, named: &str) -> Option<serde_json::Value> {
+    let (_, mut calls) = shared.media.calls(named, LISTED_MAX).await;
+    calls.retain(|call| {
+        let name = call["call"].as_str();
+        let rest = name.and_then(|name| name.strip_prefix(named));
+        !named.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(';'))
+    });
+    (!calls.is_empty()).then(|| json!({ "calls": calls }))
 }
 
 fn json_answer(value: &serde_json::Value) -> Response<Full<Bytes>> {

@@ -167,11 +167,9 @@ impl Leg {
     }
 
     /// How that does which goes to this end, by section.
-    pub(super) fn stats(&self) -> Vec<StreamStats> {
-        self.streams
-            .iter()
-            .map(|stream| stream.as_ref().map(Stream::stats).unwrap_or_default())
-            .collect()
+    pub(super) fn stats(&self) -> impl Iterator<Item = Option<StreamStats>> {
+        let streams = self.streams.iter();
+        streams.map(|stream| stream.as_ref().map(Stream::stats))
     }
 
     /// The section of a packet of RTP that came by the port of this one.

@@ -1,12 +1,16 @@
 //! Whether a call is alive: who was to be heard, and was not. And what is told of it at its end.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{Call, End, leg::Way};
 use crate::{
     config::Limits,
+    engine::CallReport,
     relay::StreamStats,
-    sdp::Section,
+    sdp::{Kind, Section},
     transport::{Event, PlainTransport},
 };
 
@@ -25,17 +29,35 @@ pub(super) struct Life {
     failed: Option<String>,
 }
 
-/// One end of a call that is over.
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nobody has accepted it yet, though early media may be heard.
+    Ringing,
+    /// Somebody has.
+    Answered,
+}
+
+/// One end of a call.
 #[derive(Clone, Debug)]
 pub struct LegReport {
     /// Whether it is WebRTC.
     pub web: bool,
-    /// How that does which it sends, by section.
-    pub sent: Vec<StreamStats>,
+    /// What it sends, and how that arrives at the other one.
+    pub sent: Vec<StreamReport>,
     /// Packets that came and were not believed: not authentic, replayed, malformed, or from a stranger.
     pub refused: u64,
     /// Why nothing was heard from it, if that is so.
     pub diagnosis: Option<String>,
+}
+
+/// One section of what an end sends.
+#[derive(Clone, Debug)]
+pub struct StreamReport {
+    /// Of what.
+    pub kind: Kind,
+    /// How it does.
+    pub stats: StreamStats,
 }
 
 impl Life {
@@ -138,8 +160,22 @@ impl Call {
         }))
     }
 
+    /// How it does now.
+    pub(crate) fn report(&self, now: Instant, name: &Arc<str>) -> CallReport {
+        CallReport {
+            call: Arc::clone(name),
+            died: None,
+            duration: now.duration_since(self.life.began),
+            stage: match self.won {
+                Some(_) => Stage::Answered,
+                None => Stage::Ringing,
+            },
+            legs: self.legs_report(now),
+        }
+    }
+
     /// Of the caller, and of who was joined with him.
-    pub(crate) fn reports(&self, now: Instant) -> Vec<LegReport> {
+    fn legs_report(&self, now: Instant) -> Vec<LegReport> {
         let joined = self
             .joined
             .and_then(|index| self.branches.get(index)?.end.as_ref());
@@ -147,14 +183,9 @@ impl Call {
             return vec![self.caller.report(now, Vec::new())];
         };
         vec![
-            self.caller.report(now, callee.leg.stats()),
-            callee.report(now, self.caller.leg.stats()),
+            self.caller.report(now, callee.hears()),
+            callee.report(now, self.caller.hears()),
         ]
-    }
-
-    /// Its first offer.
-    pub(crate) fn began(&self) -> Instant {
-        self.life.began
     }
 }
 
@@ -182,7 +213,18 @@ impl End {
         }
     }
 
-    fn report(&self, now: Instant, sent: Vec<StreamStats>) -> LegReport {
+    fn hears(&self) -> Vec<StreamReport> {
+        let told = self.party.told.iter().flat_map(|told| &told.sections);
+        let streams = told.zip(self.leg.stats());
+        streams
+            .filter_map(|(section, stats)| {
+                let kind = section.kind.clone();
+                stats.map(|stats| StreamReport { kind, stats })
+            })
+            .collect()
+    }
+
+    fn report(&self, now: Instant, sent: Vec<StreamReport>) -> LegReport {
         LegReport {
             web: self.party.is_web(),
             sent,

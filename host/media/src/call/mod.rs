@@ -25,8 +25,8 @@ use crate::{
 };
 use desk::{Desk, LegKey};
 use leg::Leg;
-pub use life::LegReport;
 use life::Life;
+pub use life::{LegReport, Stage, StreamReport};
 pub(crate) use packets::Passage;
 use party::{Party, Speaks};
 use transcode::Room;

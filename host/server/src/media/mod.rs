@@ -3,7 +3,9 @@
 
 mod askers;
 mod connection;
+mod looks;
 mod places;
+mod quality;
 mod relay;
 mod reports;
 mod rtpengine;
@@ -190,6 +192,18 @@ impl Media {
         }
         if let Some(rtpengines) = self.rtpengines.as_ref().filter(|_| is_for(By::Rtpengine)) {
             rtpengines.tell(from, Order::News(news));
+        }
+    }
+
+    /// Calls of the engine whose names begin so, as the admin endpoint shows them, and how many calls there are.
+    pub(crate) async fn calls(
+        &self,
+        named: &str,
+        calls_max: usize,
+    ) -> (u64, Vec<serde_json::Value>) {
+        match &self.relays {
+            Some(relays) => relays.look(named, calls_max).await,
+            None => (0, Vec::new()),
         }
     }
 

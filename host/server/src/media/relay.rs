@@ -19,8 +19,15 @@ use hookswitch_media::{
     transport::Latch,
 };
 use hookswitch_sip::{flow::WorkerId, proxy::io::AskId};
+use serde_json::Value;
 
-use super::{askers::Askers, places::Places, reports};
+use super::{
+    askers::Askers,
+    looks::{Looks, shown},
+    places::Places,
+    quality::Quality,
+    reports,
+};
 use crate::{
     config::{self, Config, MediaSource, Srtp, UpstreamMedia, length},
     metrics::{head, line},
@@ -32,6 +39,8 @@ pub(super) struct Relays {
     workers: Vec<Worker>,
     /// A peer that knew the key could choose the worker of its calls.
     placement: RandomState,
+    looks: Arc<Looks>,
+    quality: Arc<Quality>,
 }
 
 /// What all workers have in common.
@@ -42,6 +51,8 @@ struct Common<'c> {
     certificate: Arc<DtlsConfig>,
     askers: &'c Askers,
     reports: SyncSender<Box<CallReport>>,
+    looks: Arc<Looks>,
+    quality: Arc<Quality>,
 }
 
 impl Relays {
@@ -53,12 +64,16 @@ impl Relays {
             certificate: Arc::new(certificate()?),
             askers,
             reports: reports::start()?,
+            looks: Arc::default(),
+            quality: Arc::default(),
         };
         let count = relay.workers.unwrap_or(config.workers);
         let workers = (0..count).map(|number| common.start(number, count));
         let relays = Self {
             workers: workers.collect::<Result<_>>()?,
             placement: RandomState::new(),
+            looks: Arc::clone(&common.looks),
+            quality: Arc::clone(&common.quality),
         };
         let browsers: Vec<_> = relays.workers.iter().map(Worker::web).collect();
         tracing::info!(?browsers, "media is relayed");
@@ -110,8 +125,30 @@ impl Relays {
         self.workers.get(usize::try_from(place).ok()?)
     }
 
+    /// How calls do whose names begin so, and how many calls there are.
+    pub(super) async fn look(&self, named: &str, calls_max: usize) -> (u64, Vec<Value>) {
+        let mut seen = Vec::new();
+        for worker in &self.workers {
+            let (id, calls) = self.looks.begin();
+            let look = Input::Look {
+                id,
+                named: named.to_owned(),
+                calls_max: calls_max - seen.len(),
+            };
+            if worker.tell(look).is_err() {
+                self.looks.end(id, None);
+            }
+            // A worker that is overloaded, or has ended, shows nothing.
+            let calls = calls.await.unwrap_or_default();
+            seen.extend(calls.iter().map(shown));
+        }
+        let counters = self.workers.iter().map(Worker::counters);
+        (counters.map(|of| of.calls.load(Relaxed)).sum(), seen)
+    }
+
     /// Writes metrics, of each worker.
     pub(super) fn render(&self, out: &mut String) {
+        self.quality.render(out);
         type Read = fn(&Counters) -> u64;
         let metrics: [(&str, &str, &str, Read); 6] = [
             (
@@ -210,10 +247,15 @@ impl Common<'_> {
             Engine::new(self.engine(socket, addresses.collect()), seed)
         };
         let (askers, reports) = (self.askers.clone(), self.reports.clone());
+        let (looks, quality) = (Arc::clone(&self.looks), Arc::clone(&self.quality));
         Worker::start(config, engine, move |output| match output {
             Output::Answer { id, answer } => askers.answer(id, answer),
-            // What the log is too slow for is missing there: media does not wait.
-            Output::Over(report) => drop(reports.try_send(report)),
+            Output::Over(report) => {
+                quality.add(&report);
+                // What the log is too slow for is missing there: media does not wait.
+                drop(reports.try_send(report));
+            }
+            Output::Seen { id, calls } => looks.end(id, Some(calls)),
             Output::Dead { call, reason } => askers.dead(&call, &reason),
             // The worker sends them itself.
             Output::Transmit { .. } => {}
@@ -269,6 +311,8 @@ mod tests {
         let relays = Relays {
             workers: Vec::new(),
             placement: RandomState::new(),
+            looks: Arc::default(),
+            quality: Arc::default(),
         };
         let branch = Branch {
             call: "c".into(),

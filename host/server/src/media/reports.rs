@@ -6,7 +6,10 @@ use std::{
     thread,
 };
 
-use hookswitch_media::engine::{CallReport, LegReport};
+use hookswitch_media::{
+    engine::{CallReport, LegReport},
+    relay::StreamStats,
+};
 
 use crate::observe::printable;
 
@@ -41,12 +44,15 @@ fn told(leg: &LegReport) -> String {
     let end = if leg.web { "browser" } else { "SIP end" };
     let mut told = end.to_owned();
     for stream in &leg.sent {
+        let stats = &stream.stats;
         told += &format!(
-            ": {} packets, {} lost, jitter {} ms, score {:.1}",
-            stream.packets,
-            stream.lost,
-            stream.jitter.as_millis(),
-            stream.mean_opinion_score(),
+            ": {} {} packets, {} lost, jitter {} ms{}, score {:.1}",
+            stats.packets,
+            stream.kind.as_str(),
+            stats.lost,
+            stats.jitter.as_millis(),
+            there(stats),
+            stats.mean_opinion_score(),
         );
     }
     if leg.refused > 0 {
@@ -58,31 +64,55 @@ fn told(leg: &LegReport) -> String {
     }
 }
 
+/// What the other end says of it.
+fn there(stats: &StreamStats) -> String {
+    let mut told = String::new();
+    if let (Some(lost), Some(jitter)) = (stats.reported_lost, stats.reported_jitter) {
+        let jitter_ms = jitter.as_millis();
+        told += &format!(", there {lost} lost, jitter {jitter_ms} ms");
+    }
+    if let Some(round_trip) = stats.round_trip {
+        told += &format!(", round trip {} ms", round_trip.as_millis());
+    }
+    told
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use hookswitch_media::relay::StreamStats;
+    use hookswitch_media::{engine::StreamReport, sdp::Kind};
 
     use super::*;
 
     #[test]
     fn a_leg_is_told_in_plain_words() {
-        let stream = StreamStats {
-            packets: 1_500,
-            lost: 3,
-            jitter: Duration::from_millis(4),
-            ..StreamStats::default()
+        let mut stream = StreamReport {
+            kind: Kind::Audio,
+            stats: StreamStats {
+                packets: 1_500,
+                lost: 3,
+                jitter: Duration::from_millis(4),
+                ..StreamStats::default()
+            },
         };
         let mut leg = LegReport {
             web: true,
-            sent: vec![stream],
+            sent: vec![stream.clone()],
             refused: 0,
             diagnosis: None,
         };
         assert_eq!(
             told(&leg),
-            "browser: 1500 packets, 3 lost, jitter 4 ms, score 4.4"
+            "browser: 1500 audio packets, 3 lost, jitter 4 ms, score 4.4"
+        );
+        stream.stats.reported_lost = Some(5);
+        stream.stats.reported_jitter = Some(Duration::from_millis(6));
+        stream.stats.round_trip = Some(Duration::from_millis(40));
+        leg.sent = vec![stream];
+        assert_eq!(
+            told(&leg),
+            "browser: 1500 audio packets, 3 lost, jitter 4 ms, there 5 lost, jitter 6 ms, round trip 40 ms, score 4.4"
         );
         (leg.web, leg.sent, leg.refused) = (false, Vec::new(), 7);
         leg.diagnosis = Some("nothing came".to_owned());

@@ -62,7 +62,7 @@ fn relative(path: &str) -> Option<PathBuf> {
 }
 
 /// Percent-decoding (RFC 3986 §2.1).
-fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

@@ -176,7 +176,8 @@ impl Desk {
                 Output::Answer { .. }
                 | Output::Transmit { .. }
                 | Output::Dead { .. }
-                | Output::Over(_) => {}
+                | Output::Over(_)
+                | Output::Seen { .. } => {}
             }
         }
     }

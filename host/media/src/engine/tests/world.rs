@@ -20,6 +20,7 @@ use crate::{
 pub(super) const CHROMIUM: &str = include_str!("../../sdp/samples/chromium-audio.sdp");
 pub(super) const CHROMIUM_VIDEO: &str = include_str!("../../sdp/samples/chromium-audio-video.sdp");
 pub(super) const WEB: SocketId = SocketId(1);
+const LOOK: u64 = 7;
 
 /// Ports from 40000; the number of a socket is its port.
 #[derive(Debug, Default)]
@@ -63,6 +64,8 @@ pub(super) struct World {
     pub(super) phone_heard: Vec<Vec<u8>>,
     /// What the engine said apart from answers and datagrams.
     pub(super) said: Vec<String>,
+    /// What it answered to the last look.
+    seen: Vec<CallReport>,
     pub(super) caller: Leg,
     pub(super) callee: Leg,
     pub(super) asks: u64,
@@ -152,6 +155,7 @@ impl World {
             heard: Vec::new(),
             phone_heard: Vec::new(),
             said: Vec::new(),
+            seen: Vec::new(),
             caller,
             callee,
             asks: 0,
@@ -183,6 +187,17 @@ impl World {
         self.asks += 1;
         self.handle(Input::Ask { id: self.asks, ask })
             .expect("an answer")
+    }
+
+    /// The calls whose names begin so.
+    pub(super) fn look(&mut self, named: &str) -> Vec<CallReport> {
+        let (named, calls_max) = (named.to_owned(), 10);
+        self.handle(Input::Look {
+            id: LOOK,
+            named,
+            calls_max,
+        });
+        std::mem::take(&mut self.seen)
     }
 
     /// As [`World::ask`], and the answer is another description.
@@ -225,6 +240,10 @@ impl World {
                     report.duration.as_secs(),
                     report.legs.len()
                 )),
+                Output::Seen { id, calls } => {
+                    assert_eq!(id, LOOK);
+                    self.seen = calls;
+                }
             }
         }
         answered
