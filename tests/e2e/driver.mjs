@@ -1,10 +1,11 @@
-// Drives one Chromium for the Rust tests: a JSON request on each line of standard input, its JSON answer on a line of standard output.
-//   {"op":"open","page":"alice","url":"https://…"}        → {"ok":null}, a "script" run before the page's own
-//   {"op":"eval","page":"alice","script":"phone.status()"} → {"ok":{…}}, a promise awaited
-//   {"op":"wait","page":"alice","script":"…","ms":9000}    → {"ok":value} once the script's value is truthy
-//   {"op":"reload","page":"alice"}                         → {"ok":null}
-//   {"op":"close","page":"alice"}                          → {"ok":null}
-// Whatever fails is answered with {"error":"why"}. The end of the input ends Chromium.
+// Drives one Chromium for the Rust tests: a JSON request on each line of standard input, its JSON answer on a line of standard output
+// as soon as there is one: each has the "id" of its request, of whichever test that is.
+//   {"op":"open","page":"alice-1","url":"https://…"}         → {"ok":null}, a "script" run before the page's own
+//   {"op":"eval","page":"alice-1","script":"phone.status()"} → {"ok":{…}}, a promise awaited
+//   {"op":"wait","page":"alice-1","script":"…","ms":9000}    → {"ok":value} once the script's value is truthy
+//   {"op":"reload","page":"alice-1"}                         → {"ok":null}
+//   {"op":"close","page":"alice-1"}                          → {"ok":null}
+// Whatever fails is answered with {"error":"why"}. Once Chromium runs there is {"id":0}. The end of the input ends it.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -53,11 +54,13 @@ const operations = {
   },
 };
 
-process.stdout.write('{"ok":null}\n');
-for await (const line of createInterface({ input: process.stdin })) {
-  const request = JSON.parse(line);
-  const answer = await operations[request.op](request).then((ok) => ({ ok: ok ?? null }), (error) => ({ error: error.message }));
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
+const say = (answer) => process.stdout.write(`${JSON.stringify(answer)}\n`);
+
+async function obey({ id, op, ...request }) {
+  say(await operations[op](request).then((ok) => ({ id, ok: ok ?? null }), (error) => ({ id, error: error.message })));
 }
+
+say({ id: 0, ok: null });
+for await (const line of createInterface({ input: process.stdin })) obey(JSON.parse(line));
 await browser.close();
 await rm(profile, { recursive: true, force: true, maxRetries: 5 });

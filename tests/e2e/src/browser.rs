@@ -1,25 +1,37 @@
-//! One Chromium for all tests, driven line by line through `driver.mjs`.
+//! One Chromium for all tests, which may run side by side, driven line by line through `driver.mjs`.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
 };
 
 use serde_json::Value;
 
 use crate::{here, made};
 
-/// Chromium and the process that drives it. Ends with its standard input, so with the test.
+/// Chromium and the process that drives it. Ends with its standard input, so with the tests.
 pub struct Browser {
-    pipe: Mutex<Pipe>,
+    _driver: Child,
+    requests: Mutex<Requests>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
-struct Pipe {
-    _driver: Child,
-    requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
+struct Requests {
+    pipe: ChildStdin,
+    last_id: u64,
 }
+
+/// By the request's id.
+type Waiting = HashMap<u64, Sender<Value>>;
+
+/// What the driver says of itself when Chromium runs.
+const STARTED: u64 = 0;
 
 impl Browser {
     /// Starts it; takes some seconds.
@@ -34,41 +46,62 @@ impl Browser {
             .stdout(Stdio::piped())
             .spawn()
             .expect("node starts");
-        let requests = driver.stdin.take().expect("piped");
+        let pipe = driver.stdin.take().expect("piped");
         let answers = BufReader::new(driver.stdout.take().expect("piped"));
-        let mut pipe = Pipe {
-            _driver: driver,
-            requests,
-            answers,
-        };
-        pipe.answer().expect("Chromium starts");
+        let (sender, started) = channel();
+        let waiting = Arc::new(Mutex::new(HashMap::from([(STARTED, sender)])));
+        thread::spawn({
+            let waiting = Arc::clone(&waiting);
+            move || hand_out(answers, &waiting)
+        });
+        answer(&started).expect("Chromium starts");
         Self {
-            pipe: Mutex::new(pipe),
+            _driver: driver,
+            requests: Mutex::new(Requests {
+                pipe,
+                last_id: STARTED,
+            }),
+            waiting,
         }
     }
 
     /// Asks the driver; `Err` is what the page or the driver says.
-    pub(crate) fn ask(&self, request: &Value) -> Result<Value, String> {
-        let mut pipe = self
-            .pipe
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        writeln!(pipe.requests, "{request}").expect("the driver reads");
-        pipe.answer()
+    pub(crate) fn ask(&self, mut request: Value) -> Result<Value, String> {
+        let (sender, answers) = channel();
+        {
+            let requests = &mut *lock(&self.requests);
+            requests.last_id += 1;
+            request["id"] = requests.last_id.into();
+            lock(&self.waiting).insert(requests.last_id, sender);
+            writeln!(requests.pipe, "{request}").expect("the driver reads");
+        }
+        answer(&answers)
     }
 }
 
-impl Pipe {
-    fn answer(&mut self) -> Result<Value, String> {
-        let mut line = String::new();
-        self.answers
-            .read_line(&mut line)
-            .expect("the driver writes");
-        let answer: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("the driver ended: {line:?}"));
-        match answer.get("error") {
-            Some(error) => Err(error.as_str().unwrap_or_default().to_owned()),
-            None => Ok(answer["ok"].clone()),
+/// Gives each answer to whoever waits for it. Who still waits when the driver ends learns that.
+fn hand_out(answers: BufReader<ChildStdout>, waiting: &Mutex<Waiting>) {
+    for line in answers.lines().map_while(Result::ok) {
+        let answer: Value = serde_json::from_str(&line).expect("the driver writes JSON");
+        let asked = answer["id"]
+            .as_u64()
+            .and_then(|id| lock(waiting).remove(&id));
+        if let Some(asked) = asked {
+            // Who panicked meanwhile does not wait.
+            let _ = asked.send(answer);
         }
     }
+    lock(waiting).clear();
+}
+
+fn answer(answers: &Receiver<Value>) -> Result<Value, String> {
+    let answer = answers.recv().expect("the driver runs");
+    match answer.get("error") {
+        Some(error) => Err(error.as_str().unwrap_or_default().to_owned()),
+        None => Ok(answer["ok"].clone()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -172,7 +172,7 @@ pub(crate) fn pin(file: &Path, addresses: &BTreeMap<String, SocketAddr>) {
 const LISTENERS: &str = r#"
 [server]
 workers = 2
-state_dir = "../state"
+state_dir = "state"
 domains = ["@DOMAIN@"]
 
 [admin]

@@ -3,8 +3,9 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs,
+    fs::{self, DirBuilder},
     net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -62,7 +63,7 @@ impl Host {
             fs::remove_dir_all(&folder).expect("the last run's folder goes");
         }
         fs::create_dir_all(&folder).expect("a folder for this run");
-        forget_registrations(&folder);
+        make_state(&folder);
         let pbx = ports::free_udp();
         write_configuration(&folder, setup, pbx);
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -272,12 +273,15 @@ impl Host {
     }
 }
 
-/// All share a state folder, for the sake of what was compiled; who registered in another test is of no concern.
-fn forget_registrations(folder: &Path) {
-    let file = folder.join("../state/registrations.redb");
-    if file.exists() {
-        fs::remove_file(file).expect("the last run's registrations go");
+/// A state folder of its own, but for what was compiled.
+fn make_state(folder: &Path) {
+    let (state, shared) = (folder.join("state"), built().join("e2e/compiled"));
+    for folder in [&state, &shared] {
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(folder).expect("a folder of our own");
     }
+    symlink(shared, state.join("compiled")).expect("a link");
 }
 
 fn launch(folder: &Path) -> Child {

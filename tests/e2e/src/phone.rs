@@ -1,6 +1,10 @@
 //! A page with a softphone in it, as a test sees it. What a page can do is the same with either library.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use serde_json::{Value, json};
 
@@ -56,7 +60,11 @@ pub struct Phone<'a> {
     browser: &'a Browser,
     library: Library,
     account: String,
+    /// What the driver knows it by: other tests may have a page of the same account.
+    page: String,
 }
+
+static PAGES: AtomicU32 = AtomicU32::new(1);
 
 impl<'a> Phone<'a> {
     /// Opens the page. `settings` follow the account in the page's address, each with a `&`.
@@ -68,15 +76,16 @@ impl<'a> Phone<'a> {
         settings: &str,
         media: Media,
     ) -> Self {
-        let page = library.page();
-        let url = format!("https://{address}/{page}#{account}{settings}");
+        let url = format!("https://{address}/{}#{account}{settings}", library.page());
+        let page = format!("{account}-{}", PAGES.fetch_add(1, Ordering::Relaxed));
         browser
-            .ask(&json!({"op": "open", "page": account, "url": url, "script": media.script()}))
+            .ask(json!({"op": "open", "page": page, "url": url, "script": media.script()}))
             .expect("the page opens");
         Self {
             browser,
             library,
             account: account.to_owned(),
+            page,
         }
     }
 
@@ -90,7 +99,7 @@ impl<'a> Phone<'a> {
     #[track_caller]
     pub fn reloads(&self) {
         self.browser
-            .ask(&json!({"op": "reload", "page": self.account}))
+            .ask(json!({"op": "reload", "page": self.page}))
             .expect("the page loads again");
         self.is_registered();
     }
@@ -107,15 +116,14 @@ impl<'a> Phone<'a> {
     /// Runs a script in the page that may throw.
     pub fn attempt(&self, script: &str) -> Result<Value, String> {
         self.browser
-            .ask(&json!({"op": "eval", "page": self.account, "script": script}))
+            .ask(json!({"op": "eval", "page": self.page, "script": script}))
     }
 
     /// Waits until the script's value is truthy, and returns it.
     #[track_caller]
     pub fn until(&self, script: &str) -> Value {
-        let request =
-            json!({"op": "wait", "page": self.account, "script": script, "ms": PATIENCE_MS});
-        match self.browser.ask(&request) {
+        let request = json!({"op": "wait", "page": self.page, "script": script, "ms": PATIENCE_MS});
+        match self.browser.ask(request) {
             Ok(value) => value,
             Err(error) => panic!(
                 "{}: never came true: {script}\n{error}\nstatus: {}",
@@ -281,8 +289,6 @@ impl Drop for Phone<'_> {
             );
         }
         // A page that is gone already is as good as closed.
-        let _ = self
-            .browser
-            .ask(&json!({"op": "close", "page": self.account}));
+        let _ = self.browser.ask(json!({"op": "close", "page": self.page}));
     }
 }

@@ -1,6 +1,6 @@
 //! What a test starts with: a hookswitch of its own, the browser that all share, SIPp at both ends of the PBX.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::OnceLock;
 
 use crate::{
     Host, Library, Phone, Sipp,
@@ -14,11 +14,11 @@ use crate::{
 /// The proxy's domain in these tests, and the softphone's by default.
 pub const DOMAIN: &str = "hookswitch.local";
 
-static BROWSER: Mutex<Option<Browser>> = Mutex::new(None);
+static BROWSER: OnceLock<Browser> = OnceLock::new();
 
-/// Tests run one after another: each holds the browser for as long as it lives.
+/// Of a test: what several tests have at the same time are the browser and the machine.
 pub struct World {
-    browser: MutexGuard<'static, Option<Browser>>,
+    browser: &'static Browser,
     /// The proxy under test.
     pub host: Host,
 }
@@ -33,10 +33,8 @@ impl World {
     /// With a hookswitch that does this.
     #[must_use]
     pub fn start_as(name: &str, setup: Setup) -> Self {
-        let mut browser = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
-        browser.get_or_insert_with(Browser::start);
         Self {
-            browser,
+            browser: BROWSER.get_or_init(Browser::start),
             host: Host::start_as(name, setup),
         }
     }
@@ -70,8 +68,8 @@ impl World {
     }
 
     fn open(&self, library: Library, account: &str, settings: &str, media: Media) -> Phone<'_> {
-        let browser = self.browser.as_ref().expect("started with the world");
-        Phone::open(browser, library, self.host.web, account, settings, media)
+        let address = self.host.web;
+        Phone::open(self.browser, library, address, account, settings, media)
     }
 
     /// Alice's page with the first library, and Bob's with the second.
