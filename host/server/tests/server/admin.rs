@@ -27,16 +27,14 @@ async fn the_admin_endpoint_tells_what_there_is() {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(scene.total("hookswitch_connections", "").await, 1);
-    assert_eq!(
-        scene
-            .total(
-                "hookswitch_transactions_ended_total",
-                "method=\"REGISTER\",class=\"2xx\",cause=\"registrar\""
-            )
-            .await,
-        1
-    );
+    scene.until_total("hookswitch_connections", "", 1).await;
+    scene
+        .until_total(
+            "hookswitch_transactions_ended_total",
+            "method=\"REGISTER\",class=\"2xx\",cause=\"registrar\"",
+            1,
+        )
+        .await;
     drop(alice);
     scene.end().await;
 }
@@ -98,7 +96,7 @@ async fn a_draining_server_waits_for_no_call_of_lost_tabs() {
     let mut alice = Browser::register(&scene, "alice").await;
     let mut bob = Browser::register(&scene, "bob").await;
     alice.calls(&mut bob).await;
-    assert_eq!(scene.total("hookswitch_calls_open", "").await, 1);
+    scene.until_total("hookswitch_calls_open", "", 1).await;
     drop((alice, bob));
     let started = Instant::now();
     scene.server.drained().await;

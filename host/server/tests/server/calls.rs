@@ -61,7 +61,7 @@ async fn browsers_call_each_other_and_each_can_hang_up() {
         other.send(&received.answer("200 OK", "", "")).await;
         assert_eq!(end.receive().await.start(), "SIP/2.0 200 OK");
     }
-    assert_eq!(scene.total("hookswitch_calls_open", "").await, 0);
+    scene.until_total("hookswitch_calls_open", "", 0).await;
     scene.end().await;
 }
 

@@ -151,7 +151,7 @@ async fn a_call_goes_through_a_carrier_that_asks() {
     answer(&scene, &bye, "200 OK", "").await;
     assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
     let metric = "hookswitch_upstream_challenges_total";
-    assert_eq!(scene.total(metric, "answered").await, 1);
+    scene.until_total(metric, "answered", 1).await;
 
     let folder = scene.folder.clone();
     scene.server.stop().await;
@@ -185,9 +185,9 @@ async fn a_wrong_password_is_told_to_the_operator_and_not_to_the_browser() {
     );
     assert!(failed.all("WWW-Authenticate").is_empty());
     let metric = "hookswitch_upstream_challenges_total";
-    assert_eq!(scene.total(metric, "refused").await, 1);
+    scene.until_total(metric, "refused", 1).await;
     let ended = "hookswitch_transactions_ended_total";
-    assert_eq!(scene.total(ended, "cause=\"credentials\"").await, 1);
+    scene.until_total(ended, "cause=\"credentials\"", 1).await;
     scene.end().await;
 }
 
@@ -237,7 +237,9 @@ async fn a_trunk_is_registered_called_and_taken_back_over_tcp() {
         (85..=90).contains(&trunk["expires_s"].as_u64().unwrap()),
         "{trunk}"
     );
-    assert_eq!(scene.total("hookswitch_upstream_registered", "").await, 1);
+    scene
+        .until_total("hookswitch_upstream_registered", "", 1)
+        .await;
 
     // A call to the Contact is one of the upstream's.
     let mut alice = Browser::register(&scene, "alice").await;
@@ -274,7 +276,9 @@ async fn a_trunk_that_is_refused_says_why() {
     assert!((10..=30).contains(&retry_s), "{trunk}");
     let error = "it asks for credentials: give the upstream username and password";
     assert_eq!(trunk["error"], error);
-    assert_eq!(scene.total("hookswitch_upstream_registered", "").await, 0);
+    scene
+        .until_total("hookswitch_upstream_registered", "", 0)
+        .await;
     scene.end().await;
 }
 

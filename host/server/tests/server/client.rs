@@ -16,7 +16,7 @@ use tokio_tungstenite::{
 
 use crate::scene::Scene;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 static CHANCE: AtomicU32 = AtomicU32::new(1);
 
 /// A number that no other call gives.

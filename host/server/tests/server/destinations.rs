@@ -33,7 +33,9 @@ async fn who_calls_echo_hears_itself_through_us() {
     assert_eq!(accepted.start(), "SIP/2.0 200 OK");
     rtp.sends(port(&accepted));
     rtp.hears();
-    assert_eq!(scene.total("hookswitch_media_relayed_total", "").await, 2);
+    scene
+        .until_total("hookswitch_media_relayed_total", "", 2)
+        .await;
     let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
     let calls = json(scene.admin("/api/calls").await.1);
     assert_eq!(calls["total"], 1);

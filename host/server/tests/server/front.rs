@@ -45,10 +45,9 @@ async fn only_sip_from_allowed_pages_comes_in() {
         let (line, _) = get(scene.tls().await, "/", &fields).await;
         assert_eq!(line, format!("HTTP/1.1 {status}"), "{fields}");
     }
-    assert_eq!(
-        scene.total("hookswitch_upgrades_refused_total", "").await,
-        3
-    );
+    scene
+        .until_total("hookswitch_upgrades_refused_total", "", 3)
+        .await;
     scene.end().await;
 }
 
@@ -94,10 +93,9 @@ async fn keepalives_are_answered_and_the_unreadable_is_told_why() {
         "{}",
         answer.start()
     );
-    assert_eq!(
-        scene.total("hookswitch_messages_malformed_total", "").await,
-        1
-    );
+    scene
+        .until_total("hookswitch_messages_malformed_total", "", 1)
+        .await;
     scene.end().await;
 }
 
@@ -109,12 +107,9 @@ async fn a_silent_connection_is_pinged_and_then_closed() {
     assert_eq!(first, Some(Message::Ping(Bytes::new())));
     // A client that does not read does not answer either.
     tokio::time::sleep(Duration::from_millis(1_700)).await;
-    assert_eq!(
-        scene
-            .total("hookswitch_connections_idle_closed_total", "")
-            .await,
-        1
-    );
+    scene
+        .until_total("hookswitch_connections_idle_closed_total", "", 1)
+        .await;
     scene.end().await;
 }
 
@@ -151,12 +146,9 @@ async fn a_reader_that_does_not_read_costs_its_own_connection_alone() {
             break;
         }
     }
-    assert_eq!(
-        scene
-            .total("hookswitch_connections_slow_closed_total", "")
-            .await,
-        1
-    );
+    scene
+        .until_total("hookswitch_connections_slow_closed_total", "", 1)
+        .await;
     quick.socket.send(Message::text("\r\n\r\n")).await.unwrap();
     assert_eq!(quick.next().await.unwrap(), Message::text("\r\n"));
     drop(slow);
@@ -193,7 +185,9 @@ async fn a_slow_upgrade_is_a_handshake_in_flight_until_it_is_cut_off() {
     let mut rest = Vec::new();
     // However it was cut off.
     let _ = slow.read_to_end(&mut rest).await;
-    assert_eq!(scene.total("hookswitch_handshakes_slow_total", "").await, 1);
+    scene
+        .until_total("hookswitch_handshakes_slow_total", "", 1)
+        .await;
     scene.end().await;
 }
 
@@ -207,16 +201,11 @@ async fn one_address_does_not_take_all_connections() {
         third.read(&mut [0]).await.is_ok_and(|length| length > 0)
     };
     assert!(!refused().await);
-    assert_eq!(
-        scene
-            .total("hookswitch_connections_refused_total", "")
-            .await,
-        1
-    );
+    scene
+        .until_total("hookswitch_connections_refused_total", "", 1)
+        .await;
     drop(first);
-    while scene.total("hookswitch_connections{", "").await > 1 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    scene.until_total("hookswitch_connections{", "", 1).await;
     Browser::connect(&scene, "carol").await;
     scene.end().await;
 }

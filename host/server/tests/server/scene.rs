@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use hookswitch::{config::Config, server::Server};
@@ -23,6 +24,8 @@ use tokio_rustls::{
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
 };
+
+use crate::client::PATIENCE;
 
 static SCENES: AtomicU32 = AtomicU32::new(0);
 
@@ -145,6 +148,22 @@ impl Scene {
             .iter()
             .map(|(_, value)| value)
             .sum()
+    }
+
+    /// Waits until it is this: what is counted is seen outside before it is counted.
+    pub(crate) async fn until_total(&self, name: &str, label: &str, expected: u64) {
+        let given_up = Instant::now() + PATIENCE;
+        loop {
+            let total = self.total(name, label).await;
+            if total == expected {
+                return;
+            }
+            assert!(
+                Instant::now() < given_up,
+                "{name} {label}: {total}, not {expected}"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Stops it and removes its folder.

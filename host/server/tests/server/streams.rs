@@ -108,9 +108,7 @@ async fn keepalives_are_answered_and_a_stream_that_cannot_be_cut_is_closed() {
     assert!(phone.next().await.is_none());
     drop(phone);
     let closed = "hookswitch_connections_unreadable_closed_total";
-    while scene.total(closed, "").await != 1 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    scene.until_total(closed, "", 1).await;
 
     let mut other = Line::tcp(ELSEWHERE, scene.address("tcp")).await;
     other.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -262,6 +260,6 @@ async fn a_flow_that_is_not_kept_alive_is_closed() {
     plain.write(b"\r\n\r\n").await;
     assert_eq!(plain.read().await, b"\r\n");
     let closed = "hookswitch_connections_idle_closed_total";
-    assert_eq!(scene.total(closed, "").await, 1);
+    scene.until_total(closed, "", 1).await;
     scene.end().await;
 }

@@ -284,11 +284,7 @@ async fn of_two_connections_of_a_session_the_newest_counts_until_the_other_answe
     // Now it answers no more.
     let _newest = load(&scene, &signer, "alice").await;
     let closed = "hookswitch_connections_idle_closed_total";
-    let within = tokio::time::Instant::now() + Duration::from_secs(20);
-    while scene.total(closed, "").await != 2 {
-        assert!(tokio::time::Instant::now() < within);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    scene.until_total(closed, "", 2).await;
     std::fs::remove_file(keys).unwrap();
     scene.end().await;
 }

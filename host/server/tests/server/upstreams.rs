@@ -93,7 +93,9 @@ async fn a_pbx_over_tcp_has_one_connection_that_is_kept_and_opened_anew() {
     alice.send(&received.answer("200 OK", "a", "")).await;
     assert_eq!(line.receive().await.start(), "SIP/2.0 200 OK");
     assert!(pbx.is_left_alone().await);
-    assert_eq!(scene.total("hookswitch_upstream_connections{", "").await, 1);
+    scene
+        .until_total("hookswitch_upstream_connections{", "", 1)
+        .await;
 
     // It goes away while a request waits for it: that one fails at once, and the next finds a new connection.
     alice.send(&message(&alice, "hello")).await;
@@ -105,10 +107,9 @@ async fn a_pbx_over_tcp_has_one_connection_that_is_kept_and_opened_anew() {
     let received = line.receive().await;
     line.send(&received.answer("200 OK", "p", "")).await;
     assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
-    assert_eq!(
-        scene.total("hookswitch_upstream_connects_total", "").await,
-        2
-    );
+    scene
+        .until_total("hookswitch_upstream_connects_total", "", 2)
+        .await;
     scene.end().await;
 }
 
@@ -215,9 +216,9 @@ async fn what_is_too_large_for_a_datagram_goes_by_tcp_if_that_can_be_had() {
     assert_eq!(alice.receive().await.start(), "SIP/2.0 200 OK");
     drop((line, pbx));
     // Until the server has seen that, the next one would be lost with the connection.
-    while scene.total("hookswitch_upstream_connections{", "").await > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    scene
+        .until_total("hookswitch_upstream_connections{", "", 0)
+        .await;
     alice.send(&message(&alice, &large)).await;
     let received = receive_on(&datagrams).await;
     assert!(received.get("Via").starts_with("SIP/2.0/UDP "));
