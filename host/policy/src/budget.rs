@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 use crate::{
     fault::Fault,
     slow_lane::is_on_worker,
-    ticker::{TICK, Ticker},
+    ticker::{SLICE_USED_MIN, TICK, Ticker},
 };
 
 /// What one call may use, in milliseconds, and the clock that makes it yield.
@@ -116,6 +116,11 @@ fn poll_on_lane<F: Future>(
     (polled, thread_cpu().saturating_sub(before))
 }
 
+thread_local! {
+    /// Of the call that the worker polls, or polled last.
+    static LAST: Cell<Option<Glance>> = const { Cell::new(None) };
+}
+
 /// A look at the thread's clock that may be a tick old. What happened since it is known as well as that, and a worker that was made
 /// to wait is not taken for one whose guest spins.
 #[derive(Clone, Copy)]
@@ -127,9 +132,6 @@ struct Glance {
 
 impl Glance {
     fn recent() -> Self {
-        thread_local! {
-            static LAST: Cell<Option<Glance>> = const { Cell::new(None) };
-        }
         let asked = Instant::now();
         let last = LAST.get().filter(|last| asked - last.taken < TICK);
         let glance = Self {
@@ -144,11 +146,17 @@ impl Glance {
         glance
     }
 
-    /// CPU since it was asked for, at least; two ticks are the most that a guest gets.
+    /// CPU since it was asked for, at least; three ticks are the most that a guest gets.
     fn used_since(self) -> Duration {
         let used = thread_cpu().saturating_sub(self.cpu);
-        used.saturating_sub(self.asked - self.taken).min(2 * TICK)
+        used.saturating_sub(self.asked - self.taken).min(3 * TICK)
     }
+}
+
+/// On a worker, within a call: has it used what makes it one that spins?
+pub(crate) fn slice_is_used_up() -> bool {
+    LAST.get()
+        .is_none_or(|asked| asked.used_since() >= SLICE_USED_MIN)
 }
 
 /// What the calling thread has used.
@@ -174,6 +182,15 @@ mod tests {
             spin_for(slice);
             tokio::task::yield_now().await;
         }
+    }
+
+    #[test]
+    fn who_was_made_to_wait_has_not_used_its_slice() {
+        Glance::recent();
+        std::thread::sleep(5 * TICK);
+        assert!(!slice_is_used_up());
+        spin_for(2 * TICK);
+        assert!(slice_is_used_up());
     }
 
     /// Ends with its engine, which is gone at once: these calls yield by themselves.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use wasmtime::{
-    PoolConcurrencyLimitError, Store,
+    PoolConcurrencyLimitError, Store, UpdateDeadline,
     component::{Component, InstancePre, Linker},
 };
 
@@ -15,6 +15,7 @@ use crate::{
         },
         types,
     },
+    budget::slice_is_used_up,
     context::{Hook, HookName, Summary},
     contract::{Exports, Lifecycle, PACKAGE, VERSION},
     fault::Fault,
@@ -29,9 +30,6 @@ use crate::{
 pub(crate) const CALLS_MAX: u32 = 1_000;
 /// Memory that an instance may gain after it was configured until it is given up.
 pub(crate) const GROWTH_BYTES_MAX: usize = 1 << 20;
-/// On a worker, until a call yields: between one tick and two. With one, a call that happens to run at a tick would leave its worker
-/// after some microseconds.
-const WORKER_SLICE_TICKS: u64 = 2;
 /// What one call of an import may carry, beyond the bodies that the policy may set.
 const IMPORT_BYTES_MAX: usize = 1 << 20;
 
@@ -126,8 +124,8 @@ impl Blueprint {
     ) -> Result<Instance, Fault> {
         let mut store = Store::new(self.pre.engine(), State::new(policy.clone()));
         store.limiter(|state| &mut state.memory);
-        store.epoch_deadline_async_yield_and_update(1);
-        store.set_epoch_deadline(first_slice_ticks());
+        store.epoch_deadline_callback(|_| Ok(at_tick()));
+        store.set_epoch_deadline(1);
         store.set_hostcall_fuel(IMPORT_BYTES_MAX + 2 * policy.limits().body_bytes_max);
         let started = self.pre.instantiate_async(&mut store).await;
         let started = started.map_err(|error| match refused_memory(&store) {
@@ -217,7 +215,7 @@ impl Instance {
         call: &Call,
     ) -> wasmtime::Result<Result<Answer, types::Fault>> {
         let Self { store, guests, .. } = self;
-        store.set_epoch_deadline(first_slice_ticks());
+        store.set_epoch_deadline(1);
         let summary = &call.summary;
         Ok(match &call.argument {
             Argument::Connect(upgrade) => guest(&guests.connect)?
@@ -334,11 +332,12 @@ impl Indices {
     }
 }
 
-fn first_slice_ticks() -> u64 {
-    if is_on_worker() {
-        WORKER_SLICE_TICKS
+/// A call that happens to run at a tick, or whose thread the system made wait, does not leave its worker for that.
+fn at_tick() -> UpdateDeadline {
+    if is_on_worker() && !slice_is_used_up() {
+        UpdateDeadline::Continue(1)
     } else {
-        1
+        UpdateDeadline::Yield(1)
     }
 }
 

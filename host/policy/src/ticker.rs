@@ -1,5 +1,5 @@
 //! The clock that preempts guests: one thread that advances the engine's epoch each millisecond while calls are made, and sleeps
-//! when none are. It decides nothing: a call asks for a tick or two and yields at it.
+//! when none are. It decides nothing: what a call does at a tick, its instance says.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 
 use wasmtime::{Engine, EngineWeak};
 
-/// The slice of a guest on the slow lane; on a worker it gets two at most.
+/// The slice of a guest on the slow lane; on a worker it gets three at most.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// A poll that used so much ended at a tick, and not because it waits.
 pub(crate) const SLICE_USED_MIN: Duration = Duration::from_micros(500);

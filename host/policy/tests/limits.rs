@@ -307,7 +307,7 @@ fn fifty_loops_at_once_leave_the_worker_to_the_others() {
             .slow_lane()
             .spawn(pending, move |finished| done.send(finished).unwrap());
     }
-    // One loop may use up two ticks of the worker; the others use none of it.
+    // One loop may use up three ticks of the worker; the others use none of it.
     let begun_here = cpu() - begun_here;
     assert!(
         begun_here < Duration::from_millis(10),
