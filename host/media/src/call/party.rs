@@ -95,11 +95,23 @@ impl Party {
         }
     }
 
-    /// The identification tag of a section: the one that it has.
+    /// The identification tag of a section: the one that it has, or one that no other section has.
     pub(super) fn mid(&self, index: usize) -> String {
         let had = section_of(self.said.as_ref(), index).or(section_of(self.told.as_ref(), index));
-        had.and_then(|had| had.mid.clone())
-            .unwrap_or_else(|| index.to_string())
+        if let Some(mid) = had.and_then(|had| had.mid.clone()) {
+            return mid;
+        }
+        let is_taken = |tag: &str| {
+            let known = [&self.said, &self.told].into_iter().flatten();
+            let mut sections = known.flat_map(|session| &session.sections);
+            sections.any(|section| section.mid.as_deref() == Some(tag))
+        };
+        let mut tag = index.to_string();
+        // Browsers count, too, and need not begin with the first section.
+        while is_taken(&tag) {
+            tag.insert(0, 's');
+        }
+        tag
     }
 
     /// What the section was until now.

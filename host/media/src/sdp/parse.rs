@@ -1,6 +1,10 @@
 //! Reads a description: the lines by `sdp-types`, their meaning here. Lenient where phones are, strict in what a call depends on.
 
-use std::{net::IpAddr, net::SocketAddr, str::FromStr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sdp_types::{Attribute, CandidateAddress, Connection, Media};
@@ -50,13 +54,23 @@ impl Session {
             .medias
             .iter()
             .map(|media| section(media, parsed.connection.as_ref(), &defaults));
+        let sections: Vec<Section> = sections.collect::<Result<_, _>>()?;
+        unique(&sections)?;
         Ok(Self {
             id: parsed.origin.sess_id.clone(),
             version: parsed.origin.sess_version,
-            sections: sections.collect::<Result<_, _>>()?,
+            sections,
             bundle: bundle(&parsed.attributes)?,
         })
     }
+}
+
+/// RFC 5888 §4: no two sections have the same identification tag.
+fn unique(sections: &[Section]) -> Result<(), SdpError> {
+    let mut tags = HashSet::new();
+    let mut all = sections.iter().filter_map(|section| section.mid.as_deref());
+    let twice = all.find(|tag| !tags.insert(*tag));
+    twice.map_or(Ok(()), |tag| Err(wrong("mid", tag)))
 }
 
 /// What the attributes of a section say; those of the session are where each section begins.

@@ -394,6 +394,10 @@ fn refuses_what_it_cannot_understand() {
         expect!["no session description: Invalid field formatting in line 5 at Media port"],
     );
     refused(
+        &format!("{head}{0}{0}", "m=audio 4000 RTP/AVP 0\na=mid:x\n"),
+        expect!["the session description has a=mid:x, which is not its syntax"],
+    );
+    refused(
         &format!("{head}m=audio 4000 RTP/AVP 0 128\n"),
         expect![[r#"no session description: "128" is no payload type"#]],
     );
