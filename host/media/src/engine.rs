@@ -4,6 +4,8 @@
 //! What arrives by the port of the browsers is found by the ufrag of a check and then by address, all else by its port. A packet of media
 //! goes through [`Engine::packet`], which allocates nothing unless the call is transcoded.
 
+mod gauges;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     net::SocketAddr,
@@ -28,6 +30,7 @@ use crate::{
 const TICK: Duration = Duration::from_millis(1);
 
 pub use crate::call::{LegReport, Stage, StreamReport};
+pub use gauges::Gauges;
 
 /// What an engine is told.
 #[derive(Debug)]
@@ -459,7 +462,8 @@ impl Engine {
 fn refusal(error: &CallError) -> Answer {
     Answer::Refuse {
         status: error.status(),
-        reason: error.to_string(),
+        // It may repeat what somebody said, and goes into a line of SIP.
+        reason: error.to_string().replace(char::is_control, " "),
     }
 }
 

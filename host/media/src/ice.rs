@@ -155,6 +155,11 @@ impl IceLite {
         Heard::Check(answer)
     }
 
+    /// Whether checks by this ufrag of ours are answered.
+    pub(crate) fn answers_to(&self, ufrag: &str) -> bool {
+        self.credentials(ufrag).is_some()
+    }
+
     /// Ours by their ufrag, those before a restart included.
     fn credentials(&self, asked: &str) -> Option<&IceCredentials> {
         let mut all = [Some(&self.ours), self.before.as_ref()]

@@ -35,6 +35,11 @@ impl Places {
         *self.by_socket.get(usize::try_from(socket.0).ok()?)?
     }
 
+    /// How many are somebody's.
+    pub(crate) fn count(&self) -> usize {
+        self.by_socket.iter().flatten().count()
+    }
+
     fn set(&mut self, socket: SocketId, place: Option<Place>) {
         let at = usize::try_from(socket.0).expect("a socket's number is an index");
         if self.by_socket.len() <= at {

@@ -54,6 +54,9 @@ impl WebLeg {
             let ours = IceCredentials::from_entropy(desk.chance.bytes());
             desk.demux.insert(&ours.ufrag, self.key);
             self.transport.restart(ours);
+            let transport = &self.transport;
+            desk.demux
+                .retain(self.key, |ufrag| transport.answers_to(ufrag));
         }
         let remote = Remote {
             ice: web.ice.clone(),

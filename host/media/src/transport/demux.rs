@@ -54,6 +54,16 @@ impl<L: Copy + Eq + Hash> Demux<L> {
         known.ufrags.push(ufrag.to_owned());
     }
 
+    /// Of the ufrags of a leg, those that are not to be kept are nobody's from now on.
+    pub(crate) fn retain(&mut self, leg: L, keep: impl Fn(&str) -> bool) {
+        let Some(known) = self.legs.get_mut(&leg) else {
+            return;
+        };
+        for ufrag in known.ufrags.extract_if(.., |ufrag| !keep(ufrag)) {
+            self.ufrags.remove(&ufrag);
+        }
+    }
+
     /// Nothing is this leg's any more.
     pub fn remove(&mut self, leg: L) {
         let Some(known) = self.legs.remove(&leg) else {
@@ -108,6 +118,11 @@ impl<L: Copy + Eq + Hash> Demux<L> {
         }
         let checked = now;
         self.addresses.insert(from, Owner { leg, checked });
+    }
+
+    /// How many legs, ufrags and addresses there are.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        [self.legs.len(), self.ufrags.len(), self.addresses.len()]
     }
 
     fn forget(&mut self, address: SocketAddr, leg: L) {

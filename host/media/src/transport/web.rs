@@ -153,6 +153,11 @@ impl WebTransport {
         self.ice.restart(ours);
     }
 
+    /// As [`IceLite::answers_to`].
+    pub(crate) fn answers_to(&self, ufrag: &str) -> bool {
+        self.ice.answers_to(ufrag)
+    }
+
     /// The browser's description, each time that one comes. With other fingerprints than before, or another role, a new association of
     /// DTLS begins (RFC 8842 §5); else the one that is there goes on.
     pub fn set_remote(&mut self, now: Instant, remote: Remote) {

@@ -2,6 +2,7 @@
 
 mod calls;
 mod looks;
+mod renegotiations;
 mod sessions;
 mod transcoding;
 mod world;

@@ -374,6 +374,11 @@ fn what_is_no_browser_or_no_description_is_refused() {
         world.ask("0 a", ToCaller, Role::Answer, &two),
         expect!["488 1 sections offered, 2 answered"],
     );
+    let broken = PCMA.replace("a=rtpmap:101 telephone-event", "a=rtpmap:101\u{b}");
+    refused(
+        world.ask("0 a", ToCaller, Role::Answer, &phone(PHONE, 1, &broken)),
+        expect!["488 the session description has a=rtpmap:101 /8000, which is not its syntax"],
+    );
 }
 
 #[test]
