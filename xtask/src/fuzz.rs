@@ -14,7 +14,7 @@ use crate::{
     shell::{self, artifacts, cargo, root, target_dir},
 };
 
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 19] = [
     "messages",
     "round_trip",
     "views",
@@ -26,6 +26,14 @@ const TARGETS: [&str; 11] = [
     "configuration",
     "websocket",
     "bencode",
+    "stun",
+    "dtls",
+    "rtcp",
+    "codec",
+    "relay",
+    "sdp",
+    "calls",
+    "ng",
 ];
 const SECONDS: u64 = 60;
 /// One input may take so long, on a busy machine too.

@@ -83,4 +83,44 @@ pub const TARGETS: &[Target] = &[
         run: targets::bencode::run,
         words: SIP,
     },
+    Target {
+        name: "stun",
+        run: targets::stun::run,
+        words: SIP,
+    },
+    Target {
+        name: "dtls",
+        run: targets::dtls::run,
+        words: SIP,
+    },
+    Target {
+        name: "rtcp",
+        run: targets::rtcp::run,
+        words: SIP,
+    },
+    Target {
+        name: "codec",
+        run: targets::codec::run,
+        words: SIP,
+    },
+    Target {
+        name: "relay",
+        run: targets::relay::run,
+        words: SIP,
+    },
+    Target {
+        name: "sdp",
+        run: targets::sdp::run,
+        words: include_str!("../sdp.dict"),
+    },
+    Target {
+        name: "calls",
+        run: targets::calls::run,
+        words: SIP,
+    },
+    Target {
+        name: "ng",
+        run: targets::ng::run,
+        words: SIP,
+    },
 ];

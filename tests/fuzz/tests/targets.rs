@@ -67,3 +67,43 @@ fn websocket() {
 fn bencode() {
     drive("bencode", 50_000);
 }
+
+#[test]
+fn stun() {
+    drive("stun", 5_000);
+}
+
+#[test]
+fn dtls() {
+    drive("dtls", 60);
+}
+
+#[test]
+fn rtcp() {
+    drive("rtcp", 5_000);
+}
+
+#[test]
+fn codec() {
+    drive("codec", 200);
+}
+
+#[test]
+fn relay() {
+    drive("relay", 60);
+}
+
+#[test]
+fn sdp() {
+    drive("sdp", 1_000);
+}
+
+#[test]
+fn calls() {
+    drive("calls", 500);
+}
+
+#[test]
+fn ng() {
+    drive("ng", 2_000);
+}

@@ -8,7 +8,7 @@ mod peers;
 mod say;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -34,6 +34,8 @@ use crate::Choices;
 const STEPS_MAX: usize = 120;
 /// Messages that can be answered or said again.
 const SEEN_MAX: usize = 64;
+/// Calls whose media may die.
+const CALLS_MAX: usize = 16;
 
 pub(crate) fn run(data: &[u8]) {
     let mut scene = Scene::new(data);
@@ -55,6 +57,8 @@ struct Scene<'d> {
     asks: Vec<Ask>,
     stores: Vec<(AskId, StoreOp)>,
     media: Vec<AskId>,
+    /// That media was asked about.
+    calls: BTreeSet<Arc<str>>,
     /// What peers sent and got.
     seen: Vec<(Peer, Message)>,
     judge: Judge,
@@ -95,6 +99,7 @@ impl<'d> Scene<'d> {
             asks: Vec::new(),
             stores: Vec::new(),
             media: Vec::new(),
+            calls: BTreeSet::new(),
             seen: Vec::new(),
         }
     }
@@ -109,6 +114,7 @@ impl<'d> Scene<'d> {
             9 => self.transport_fails(),
             10 | 11 => self.decide(),
             12 => self.store(),
+            13 if self.choices.once_in(5) => self.media_dies(),
             13 => self.media(),
             14 => self.operator(),
             _ => {
@@ -179,6 +185,17 @@ impl<'d> Scene<'d> {
             },
         };
         self.input(input);
+    }
+
+    /// What went through us goes nowhere any more, or so somebody says.
+    fn media_dies(&mut self) {
+        let at = self.choices.below(CALLS_MAX);
+        let call = match self.calls.iter().nth(at % self.calls.len().max(1)) {
+            Some(call) => Arc::clone(call),
+            None => "call;a;00000000".into(),
+        };
+        let reason = ["no media", "quoted \" and \\"][self.choices.below(2)].to_owned();
+        self.input(Input::EndCall { call, reason });
     }
 
     fn operator(&mut self) {
@@ -278,7 +295,12 @@ impl<'d> Scene<'d> {
                 }
                 Output::Ask(ask) => self.asks.push(*ask),
                 Output::Store { id, op } => self.stores.push((id, op)),
-                Output::Media { id, .. } => self.media.push(id),
+                Output::Media { id, branch, .. } => {
+                    self.media.push(id);
+                    if self.calls.len() < CALLS_MAX {
+                        self.calls.insert(branch.call);
+                    }
+                }
                 Output::Withdraw { id } => {
                     self.asks.retain(|ask| ask.id != id);
                     self.stores.retain(|(other, _)| *other != id);
