@@ -1,6 +1,6 @@
 // Drives one Chromium for the Rust tests: a JSON request on each line of standard input, its JSON answer on a line of standard output
 // as soon as there is one: each has the "id" of its request, of whichever test that is.
-//   {"op":"open","page":"alice-1","url":"https://…"}         → {"ok":null}, a "script" run before the page's own
+//   {"op":"open","page":"alice-1","url":"https://…"}         → {"ok":null}, its "scripts" run before the page's own
 //   {"op":"eval","page":"alice-1","script":"phone.status()"} → {"ok":{…}}, a promise awaited
 //   {"op":"wait","page":"alice-1","script":"…","ms":9000}    → {"ok":value} once the script's value is truthy
 //   {"op":"reload","page":"alice-1"}                         → {"ok":null}
@@ -27,9 +27,9 @@ const browser = await chromium.launchPersistentContext(profile, {
 const pages = new Map();
 
 const operations = {
-  async open({ page: name, url, script }) {
+  async open({ page: name, url, scripts }) {
     const page = await browser.newPage();
-    if (script) await page.addInitScript({ path: script });
+    for (const path of scripts) await page.addInitScript({ path });
     page.on("pageerror", (error) => process.stderr.write(`${name}: ${error.stack}\n`));
     page.on("console", (message) => process.stderr.write(`${name}: ${message.text()}\n`));
     pages.set(name, page);

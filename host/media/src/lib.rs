@@ -139,6 +139,15 @@ impl News {
 }
 
 impl Ask {
+    /// What the end speaks that wrote the description.
+    #[must_use]
+    pub fn sender(&self) -> Leg {
+        match self.direction {
+            Direction::ToCallee => self.branch.caller,
+            Direction::ToCaller => self.branch.callee,
+        }
+    }
+
     /// What the end speaks that gets the description.
     #[must_use]
     pub fn recipient(&self) -> Leg {

@@ -37,12 +37,16 @@ pub enum Media {
 
 impl Media {
     /// What the page runs before its own.
-    fn script(self) -> Option<PathBuf> {
-        match self {
+    fn scripts(self) -> Vec<PathBuf> {
+        let changed = match self {
             Self::WebRtc => None,
-            Self::OpusAlone => Some(here().join("pages/opus-alone.js")),
-            Self::PlainRtp => Some(here().join("pages/plain-rtp.js")),
-        }
+            Self::OpusAlone => Some("opus-alone.js"),
+            Self::PlainRtp => Some("plain-rtp.js"),
+        };
+        let scripts = changed.into_iter().chain(["observe.js"]);
+        scripts
+            .map(|script| here().join("pages").join(script))
+            .collect()
     }
 }
 
@@ -79,7 +83,7 @@ impl<'a> Phone<'a> {
         let url = format!("https://{address}/{}#{account}{settings}", library.page());
         let page = format!("{account}-{}", PAGES.fetch_add(1, Ordering::Relaxed));
         browser
-            .ask(json!({"op": "open", "page": page, "url": url, "script": media.script()}))
+            .ask(json!({"op": "open", "page": page, "url": url, "scripts": media.scripts()}))
             .expect("the page opens");
         Self {
             browser,

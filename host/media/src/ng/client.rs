@@ -368,10 +368,7 @@ impl Client {
     fn replied(&mut self, node: NodeId, call: &Arc<str>, work: Work, reply: Reply) {
         match (work, reply) {
             (Work::Ask(asked), Reply::Done { sdp: Some(sdp), .. }) => {
-                let sdp = match asked.ask.recipient() {
-                    Leg::Web => sdp,
-                    Leg::Sip(_) => flags::plain(&sdp),
-                };
+                let sdp = flags::clean(sdp, asked.ask.sender(), asked.ask.recipient());
                 self.answer(asked.id, Answer::Replace(sdp));
             }
             (Work::Ask(asked), Reply::Full) => {

@@ -28,9 +28,13 @@ const WEB_ATTRIBUTES: [&[u8]; 19] = [
     b"ssrc-group",
     b"tls-id",
 ];
-/// What is offered to plain RTP beside the offer's own, so that a browser with Opus alone can be understood: rtpengine transcodes then,
-/// and not if the two share a codec.
-const PLAIN_CODECS: [&[u8]; 2] = [b"PCMA", b"PCMU"];
+/// What a phone says of its sources (RFC 5576) is wrong where rtpengine transcodes, for then it is a source itself; and a browser that was
+/// told of one plays no other.
+const SOURCE_ATTRIBUTES: [&[u8]; 2] = [b"ssrc", b"ssrc-group"];
+/// What is offered behind the offer's own, so that a browser with Opus alone can be understood: rtpengine transcodes then, and not if the
+/// two share a codec.
+const PLAIN_CODECS: &[&[u8]] = &[b"PCMA", b"PCMU"];
+const WEB_CODECS: &[&[u8]] = &[b"opus"];
 
 type Flags = Vec<(&'static [u8], Value<'static>)>;
 
@@ -91,12 +95,17 @@ pub(super) fn flags(sender: Leg, recipient: Leg, role: Role, protocol: Protocol)
             if role == Role::Offer {
                 flags.push((b"rtcp-mux", list(&[b"demux"])));
             }
-            if role == Role::Offer && sender == Leg::Web {
-                let codecs = Value::Dictionary(vec![(b"transcode", list(&PLAIN_CODECS))]);
-                flags.push((b"codec", codecs));
-            }
         }
     }
+    let codecs = match (role, sender, recipient) {
+        (Role::Offer, Leg::Web, Leg::Sip(_)) => Some(PLAIN_CODECS),
+        (Role::Offer, Leg::Sip(_), Leg::Web) => Some(WEB_CODECS),
+        (Role::Offer | Role::Answer, ..) => None,
+    };
+    flags.extend(codecs.map(|codecs| {
+        let codecs = Value::Dictionary(vec![(b"transcode", list(codecs))]);
+        (&b"codec"[..], codecs)
+    }));
     flags.extend((!words.is_empty()).then(|| (&b"flags"[..], list(&words))));
     flags
 }
@@ -105,24 +114,31 @@ fn list(words: &[&'static [u8]]) -> Value<'static> {
     Value::List(words.iter().map(|word| Value::Text(word)).collect())
 }
 
-/// A session description for plain RTP, without what is the browser's alone.
-pub(super) fn plain(sdp: &Bytes) -> Bytes {
+/// The session description that rtpengine made of `sender`'s, without what means nothing to `recipient`.
+pub(super) fn clean(sdp: Bytes, sender: Leg, recipient: Leg) -> Bytes {
+    match (sender, recipient) {
+        (Leg::Web | Leg::Sip(_), Leg::Sip(_)) => without(&sdp, &WEB_ATTRIBUTES),
+        (Leg::Sip(_), Leg::Web) => without(&sdp, &SOURCE_ATTRIBUTES),
+        (Leg::Web, Leg::Web) => sdp,
+    }
+}
+
+fn without(sdp: &[u8], attributes: &[&[u8]]) -> Bytes {
     let mut out = Vec::with_capacity(sdp.len());
     for line in sdp.split_inclusive(|byte| *byte == b'\n') {
-        if !is_web(line) {
+        if !name_of(line).is_some_and(|name| attributes.contains(&name)) {
             out.extend_from_slice(line);
         }
     }
     out.into()
 }
 
-fn is_web(line: &[u8]) -> bool {
-    let Some(attribute) = line.strip_prefix(b"a=") else {
-        return false;
-    };
-    let mut parts = attribute.split(|byte| matches!(byte, b':' | b'\r' | b'\n'));
-    let name = parts.next().unwrap_or_default();
-    WEB_ATTRIBUTES.contains(&name)
+/// Of the attribute, if the line is one.
+fn name_of(line: &[u8]) -> Option<&[u8]> {
+    let attribute = line.strip_prefix(b"a=")?;
+    attribute
+        .split(|byte| matches!(byte, b':' | b'\r' | b'\n'))
+        .next()
 }
 
 #[cfg(test)]
@@ -142,7 +158,7 @@ mod tests {
         expect_test::expect![[r#"
             d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol8:RTP/SAVP8:rtcp-muxl5:demuxe5:codecd9:transcodel4:PCMA4:PCMUeee
             d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offee
-            d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offe8:rtcp-muxl7:requiree5:flagsl12:generate-midee
+            d7:replacel6:origin18:session-connectione3:ICE5:force18:transport-protocol17:UDP/TLS/RTP/SAVPF4:SDESl3:offe8:rtcp-muxl7:requiree5:codecd9:transcodel4:opusee5:flagsl12:generate-midee
             d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol8:RTP/SAVPe
             d7:replacel6:origin18:session-connectione3:ICE6:remove18:transport-protocol8:RTP/SAVP8:rtcp-muxl5:demuxee"#]].assert_eq(
             &[
@@ -175,8 +191,18 @@ mod tests {
     fn what_is_the_browsers_does_not_leave() {
         let sdp = "v=0\r\na=group:BUNDLE 0\r\nm=audio 4000 RTP/AVP 0 101\r\na=mid:0\r\na=ssrc:1 cname:x\r\n\
                    a=rtpmap:0 PCMU/8000\r\na=fingerprint:sha-256 AA\r\na=ice-lite\r\na=sendrecv\r\na=midway:x\r\n";
-        let plain = plain(&Bytes::from(sdp));
+        let plain = clean(Bytes::from(sdp), Leg::Web, Leg::Sip(None));
         let expected = "v=0\r\nm=audio 4000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\na=midway:x\r\n";
         assert_eq!(plain, expected.as_bytes());
+    }
+
+    #[test]
+    fn a_browser_is_told_of_no_source_of_a_phones() {
+        let sdp =
+            "m=audio 4000 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ssrc:1 cname:x\r\na=sendrecv\r\n";
+        let clean = |sender| clean(Bytes::from(sdp), sender, Leg::Web);
+        let expected = "m=audio 4000 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendrecv\r\n";
+        assert_eq!(clean(Leg::Sip(None)), expected.as_bytes());
+        assert_eq!(clean(Leg::Web), sdp.as_bytes());
     }
 }

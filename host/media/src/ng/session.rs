@@ -14,16 +14,11 @@ pub(super) fn write(cookie: &str, ask: &Ask, protocol: Protocol) -> Bytes {
         call,
         branch,
         to_tag,
-        caller,
-        callee,
+        ..
     } = &ask.branch;
     let callee_tag = to_tag.as_ref().map(|tag| format!("callee;{branch};{tag}"));
     let (caller_tag, callee_tag) = (Some("caller"), callee_tag.as_deref());
     let from_caller = ask.direction == Direction::ToCallee;
-    let (sender, recipient) = match from_caller {
-        true => (*caller, *callee),
-        false => (*callee, *caller),
-    };
     // In both it is the tag of whoever offers that comes first.
     let caller_offers = from_caller == (ask.role == Role::Offer);
     let (from_tag, to_tag) = match caller_offers {
@@ -36,7 +31,7 @@ pub(super) fn write(cookie: &str, ask: &Ask, protocol: Protocol) -> Bytes {
         to_tag,
         via_branch: branch,
         sdp: &ask.sdp,
-        flags: flags::flags(sender, recipient, ask.role, protocol),
+        flags: flags::flags(ask.sender(), ask.recipient(), ask.role, protocol),
     };
     match ask.role {
         Role::Offer => Command::Offer(session),

@@ -40,6 +40,7 @@ mod media;
 mod phones;
 mod reload;
 mod rtpengine;
+mod scene;
 mod strangers;
 mod test_destinations;
 mod to_pbx;

@@ -1,56 +1,14 @@
 //! Each library in the browser against each phone that knows no WebRTC, with something between them that makes each hear the other's
 //! tone: the table is below, and what each pair goes through above it.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
 use hookswitch_e2e::{
-    Baresip, Far, Host, Library, PATIENCE_MS, Phone, Pjsua, Rtpengine, World,
+    Baresip, Far, Library, Pjsua, World,
     account::{Account, Transport, uri_of},
-    configuration::{Nodes, Setup},
     far::Rtp,
+    phone::Media,
 };
 
-/// What is between the browser and the phone.
-#[derive(Clone, Copy, Debug)]
-enum Relay {
-    /// A real rtpengine.
-    Rtpengine,
-    /// hookswitch itself.
-    Engine,
-}
-
-/// A relay that runs.
-enum Between {
-    Rtpengine(Rtpengine),
-    Engine,
-}
-
-/// A browser's page as alice, with a phone in reach.
-struct Scene<'w> {
-    caller: Caller,
-    host: &'w Host,
-    between: &'w Between,
-    alice: Phone<'w>,
-    far: &'w dyn Far,
-}
-
-/// Who calls where it does not matter.
-#[derive(Clone, Copy)]
-enum Caller {
-    Browser,
-    Phone,
-}
-
-/// What each sends.
-const ALICE_HZ: u32 = 440;
-const FAR_HZ: u32 = 700;
-/// Neither of its tones is near those two.
-const KEY: char = '9';
-
-const POLL_MS: u64 = 20;
+use crate::scene::{Caller, FAR_HZ, KEY, Relay, Scene, Stage};
 
 type Scenario = fn(&Scene<'_>);
 
@@ -62,93 +20,6 @@ const SCENARIOS: [(&str, Scenario); 6] = [
     ("each presses a key", each_presses_a_key),
     ("ICE restarts", ice_restarts),
 ];
-
-impl Relay {
-    fn start(self, name: &str) -> Between {
-        match self {
-            Self::Rtpengine => Between::Rtpengine(Rtpengine::start(&format!("{name}_rtpengine"))),
-            Self::Engine => Between::Engine,
-        }
-    }
-}
-
-impl Between {
-    fn setup(&self, rtp: Rtp) -> Setup {
-        match self {
-            Self::Rtpengine(rtpengine) => Setup::Media(Nodes::Udp(rtpengine.udp), rtp),
-            Self::Engine => Setup::Engine(rtp),
-        }
-    }
-}
-
-impl Scene<'_> {
-    fn begins(&self) {
-        match self.caller {
-            Caller::Browser => self.browser_calls_phone(),
-            Caller::Phone => self.phone_calls_browser(),
-        }
-        self.both_hear();
-    }
-
-    fn browser_calls_phone(&self) {
-        self.alice.call(self.far.address());
-        self.far.answers();
-        self.alice.talks();
-    }
-
-    fn phone_calls_browser(&self) {
-        self.far.calls(&uri_of("alice"));
-        self.alice.answers();
-        self.far.talks();
-    }
-
-    fn both_hear(&self) {
-        self.alice.hears(FAR_HZ);
-        self.far.hears(ALICE_HZ);
-    }
-
-    /// After a hold.
-    fn both_hear_again(&self) {
-        self.alice.hears(FAR_HZ);
-        if self.far.records_on() {
-            self.far.hears(ALICE_HZ);
-        }
-    }
-
-    /// Waits until what is between them has a call.
-    fn is_busy(&self) {
-        match self.between {
-            Between::Rtpengine(rtpengine) => rtpengine.is_busy(),
-            Between::Engine => self.relays(1),
-        }
-    }
-
-    /// Waits until it has none.
-    fn is_idle(&self) {
-        match self.between {
-            Between::Rtpengine(rtpengine) => rtpengine.is_idle(),
-            Between::Engine => self.relays(0),
-        }
-    }
-
-    fn relays(&self, calls: u32) {
-        let started = Instant::now();
-        while self.host.relayed_calls() != calls {
-            let waited = started.elapsed();
-            assert!(
-                waited < Duration::from_millis(PATIENCE_MS),
-                "never: {calls} calls"
-            );
-            thread::sleep(Duration::from_millis(POLL_MS));
-        }
-    }
-
-    fn browser_hangs_up(&self) {
-        self.alice.hangs_up();
-        self.far.ended();
-        self.is_idle();
-    }
-}
 
 fn browser_hangs_up(scene: &Scene<'_>) {
     scene.begins();
@@ -223,13 +94,19 @@ fn late_offer(scene: &Scene<'_>, pjsua: &Pjsua) {
     scene.browser_hangs_up();
 }
 
-/// Starts everything, and gives the scene to `play`.
+/// The browser knows Opus, and the phone G.711: what is between them transcodes.
+fn no_codec_is_shared(scene: &Scene<'_>) {
+    browser_hangs_up(scene);
+    phone_hangs_up(scene);
+}
+
+/// Starts everything, and gives the stage to `play`.
 fn with<F: Far>(
     name: &str,
     caller: Caller,
     (relay, rtp, library): (Relay, Rtp, Library),
     start: impl Fn(&World, Account) -> F,
-    play: impl Fn(&Scene<'_>, &F),
+    play: impl Fn(&Stage<'_>, &F),
 ) {
     let name = format!("media_{name}_{relay:?}_{rtp:?}_{library:?}");
     let between = relay.start(&name);
@@ -240,14 +117,14 @@ fn with<F: Far>(
         transport: Transport::Udp,
     };
     let far = start(&world, account);
-    let scene = Scene {
+    let stage = Stage {
+        world: &world,
+        library,
         caller,
-        host: &world.host,
         between: &between,
-        alice: world.phone(library, "alice", ALICE_HZ),
         far: &far,
     };
-    play(&scene, &far);
+    play(&stage, &far);
 }
 
 fn go_through(scene: &Scene<'_>) {
@@ -270,8 +147,10 @@ fn with_baresip(relay: Relay, rtp: Rtp, library: Library) {
         caller,
         (relay, rtp, library),
         start,
-        |scene, _| {
-            go_through(scene);
+        |stage, _| {
+            go_through(&stage.scene("alice", Media::WebRtc));
+            println!("── no codec is shared");
+            no_codec_is_shared(&stage.scene("carol", Media::OpusAlone));
         },
     );
 }
@@ -285,12 +164,13 @@ fn with_pjsua(relay: Relay, rtp: Rtp, library: Library) {
         caller,
         (relay, rtp, library),
         start,
-        |scene, pjsua| {
-            go_through(scene);
+        |stage, pjsua| {
+            let scene = stage.scene("alice", Media::WebRtc);
+            go_through(&scene);
             println!("── early media");
-            early_media(scene, pjsua);
+            early_media(&scene, pjsua);
             println!("── late offer");
-            late_offer(scene, pjsua);
+            late_offer(&scene, pjsua);
         },
     );
 }
