@@ -2,12 +2,12 @@
 //! rewrote, credentials of ours that an ACK repeats, CSeqs of ours, and media that passes through us. What its dialogs need to be routed is in their flow tokens.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use super::{
-    Proxy, Timeout,
+    Proxy,
     anchor::Anchor,
     config::ProxyTimers,
     credentials::Fields,
@@ -22,6 +22,8 @@ use crate::message::{Message, Method};
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     records: IdMap<CallKey, Call>,
+    /// When each may be idle. Apart from the other timers, which are never taken out: a call is shorter than that by hours.
+    due: BTreeSet<(Instant, CallKey)>,
 }
 
 /// What is remembered of a call.
@@ -43,6 +45,8 @@ pub(super) struct Call {
     kind: Kind,
     /// When something of it passed last.
     pub(super) touched: Instant,
+    /// Its place in `Calls::due`.
+    due: Instant,
 }
 
 /// What a record is of.
@@ -91,7 +95,7 @@ impl Calls {
         &mut self,
         key: CallKey,
         kind: Kind,
-        now: Instant,
+        (now, idle): (Instant, Duration),
         calls_max: usize,
     ) -> Option<&mut Call> {
         if self.records.len() >= calls_max {
@@ -107,12 +111,37 @@ impl Calls {
             early_offers: Vec::new(),
             kind,
             touched: now,
+            due: now + idle,
         };
+        self.due.insert((call.due, key));
         Some(self.records.entry(key).or_insert(call))
     }
 
     pub(super) fn remove(&mut self, key: CallKey) {
-        self.records.remove(&key);
+        if let Some(call) = self.records.remove(&key) {
+            self.due.remove(&(call.due, key));
+        }
+    }
+
+    /// When one may be idle.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Drops those of which nothing passed for too long.
+    pub(super) fn drop_idle(&mut self, now: Instant, timers: &ProxyTimers) {
+        while let Some((_, key)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            self.due.pop_first();
+            let Some(call) = self.records.get_mut(&key) else {
+                continue;
+            };
+            call.due = call.touched + call.kind.idle(timers);
+            if call.due <= now {
+                self.records.remove(&key);
+            } else {
+                self.due.insert((call.due, key));
+            }
+        }
     }
 }
 
@@ -125,8 +154,8 @@ impl Proxy {
         if self.calls.peek(key).is_none() {
             let kind = Kind::of(&tx.request);
             let calls_max = self.config.limits.calls_max;
-            self.calls.make(key, kind, now, calls_max)?;
-            self.start(kind.idle(&self.config.timers), Timeout::CallIdle(key));
+            let idle = kind.idle(&self.config.timers);
+            self.calls.make(key, kind, (now, idle), calls_max)?;
         }
         self.calls.get(key, now)
     }
@@ -192,19 +221,6 @@ impl Proxy {
         };
         if is_over {
             self.calls.remove(key);
-        }
-    }
-
-    pub(super) fn on_call_idle(&mut self, key: CallKey) {
-        let now = self.now();
-        let Some(call) = self.calls.peek(key) else {
-            return;
-        };
-        let ends = call.touched + call.kind.idle(&self.config.timers);
-        if ends <= now {
-            self.calls.remove(key);
-        } else {
-            self.timers.start_at(ends, Timeout::CallIdle(key));
         }
     }
 }

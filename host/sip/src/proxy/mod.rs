@@ -233,7 +233,8 @@ impl Proxy {
     /// When [`Proxy::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next_at()
+        let due = [self.timers.next_at(), self.calls.next_at()];
+        due.into_iter().flatten().min()
     }
 
     /// Fires every timer that is due at `now`.
@@ -242,6 +243,7 @@ impl Proxy {
         while let Some(timeout) = self.timers.pop_due(now) {
             self.on_timeout(timeout);
         }
+        self.calls.drop_idle(now, &self.config.timers);
     }
 
     /// What it holds now.

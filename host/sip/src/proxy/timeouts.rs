@@ -2,7 +2,7 @@
 
 use super::{
     Proxy,
-    ids::{BranchId, CallKey, TxId},
+    ids::{BranchId, TxId},
     server_tx::{Phase, ServerEvent},
 };
 use crate::transaction::Timer;
@@ -28,8 +28,6 @@ pub(super) enum Timeout {
     NoAnswer(TxId, u32),
     /// Timer C (RFC 3261 §16.6 item 11).
     C(BranchId),
-    /// A call's record may be idle.
-    CallIdle(CallKey),
     /// Of the client transaction of a registration of ours, by its index and the branch.
     Trunk(usize, BranchId, Timer),
     /// A registration of ours is to be refreshed or tried again; of several the one with the last number counts.
@@ -62,7 +60,6 @@ impl Proxy {
             }
             Timeout::NoAnswer(id, launched) => self.on_no_answer(id, launched),
             Timeout::C(id) => self.on_timer_c(id),
-            Timeout::CallIdle(key) => self.on_call_idle(key),
             Timeout::Trunk(at, branch, timer) => self.on_trunk_timer(at, branch, timer),
             Timeout::TrunkDue(at, number) => self.on_trunk_due(at, number),
         }

@@ -80,3 +80,23 @@ fn nobody_need_answer() {
     use super::super::io::Origin::{Client, Proxy};
     assert_eq!(ends, [Client, Proxy, Proxy]);
 }
+
+#[test]
+fn no_timer_waits_for_a_call_that_has_ended() {
+    let mut net = net();
+    call(&mut net);
+    dies(&mut net);
+    net.assert_empty();
+    assert_eq!(net.proxy.poll_timeout(), None);
+}
+
+#[test]
+fn a_call_of_which_nothing_passes_is_forgotten() {
+    let mut net = net();
+    call(&mut net);
+    net.pass_ms(6 * 3_600_000);
+    assert_eq!(net.proxy.gauges().calls, 1);
+    net.pass_ms(6 * 3_600_000 + 300_000);
+    assert_eq!(net.proxy.gauges().calls, 0);
+    assert_eq!(net.proxy.poll_timeout(), None);
+}
