@@ -12,6 +12,7 @@ mod keys;
 mod nonce;
 mod params;
 mod realm;
+pub mod turn;
 mod users;
 
 use std::{

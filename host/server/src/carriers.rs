@@ -236,25 +236,29 @@ fn seconds_until(at: Instant) -> u64 {
 /// # Errors
 /// A file that has no password in its first line.
 pub(crate) fn login(login: &config::Login) -> Result<Login> {
-    let password = match &login.password {
-        Password::Written(secret) => secret.reveal().to_owned(),
-        Password::File(path) => {
-            let read = || -> Result<String> {
-                let bytes = fs::metadata(path)?.len();
-                ensure!(
-                    bytes <= PASSWORD_FILE_BYTES_MAX,
-                    "more than {PASSWORD_FILE_BYTES_MAX} bytes"
-                );
-                let text = fs::read_to_string(path)?;
-                let first = text.lines().next().unwrap_or_default();
-                ensure!(!first.is_empty(), "its first line is empty");
-                Ok(first.to_owned())
-            };
-            read().with_context(|| path.display().to_string())?
-        }
-    };
+    let password = password(&login.password)?;
     let login = client::Login::new(&login.username, &password, login.realm.as_deref());
     Ok(Login(Arc::new(Digest(login))))
+}
+
+/// Itself, from wherever it stands.
+pub(crate) fn password(password: &Password) -> Result<String> {
+    let path = match password {
+        Password::Written(secret) => return Ok(secret.reveal().to_owned()),
+        Password::File(path) => path,
+    };
+    let read = || -> Result<String> {
+        let bytes = fs::metadata(path)?.len();
+        ensure!(
+            bytes <= PASSWORD_FILE_BYTES_MAX,
+            "more than {PASSWORD_FILE_BYTES_MAX} bytes"
+        );
+        let text = fs::read_to_string(path)?;
+        let first = text.lines().next().unwrap_or_default();
+        ensure!(!first.is_empty(), "its first line is empty");
+        Ok(first.to_owned())
+    };
+    read().with_context(|| path.display().to_string())
 }
 
 /// What `sip` asks of `auth`.

@@ -47,6 +47,17 @@ pub fn files(config: &Config) -> Result<(), Faults> {
             );
         }
     }
+    if let Some(Err(error)) = config
+        .turn
+        .as_ref()
+        .map(|turn| carriers::password(&turn.secret))
+    {
+        faults.push(
+            "turn.secret_file",
+            format!("{error:#}"),
+            "name a file with the secret in its first line",
+        );
+    }
     auth_files(&config.auth, &mut faults);
     policies(config, &mut faults);
     match faults.0.is_empty() {

@@ -38,6 +38,7 @@ use crate::{
         web::{self, Gate, Visitor},
         websocket::{Bounds, Connection, Inbox},
     },
+    turn::Turn,
     worker::policy::Admission,
 };
 
@@ -134,6 +135,10 @@ impl Gate for Everybody {
 
     async fn admit(&self, _upgrade: context::Upgrade, _source: Arc<Source>) -> Admission {
         Admission::Accepted
+    }
+
+    fn turn(&self) -> Option<Arc<Turn>> {
+        None
     }
 }
 

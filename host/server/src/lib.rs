@@ -29,5 +29,6 @@ pub mod server;
 mod source;
 pub mod state;
 mod transport;
+mod turn;
 mod upstreams;
 mod worker;

@@ -40,6 +40,7 @@ use crate::{
     source::Source,
     state::{self, State},
     transport::{self, Bound, Sockets, crowd::Crowd, tls, udp},
+    turn::Turn,
     upstreams::Directory,
     worker::{self, Mail, Seat, message::Names},
 };
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) auth: Arc<Auth>,
     pub(crate) carriers: Carriers,
     pub(crate) media: Media,
+    pub(crate) turn: Option<Arc<Turn>>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) names: Arc<Names>,
     pub(crate) metrics: Arc<Metrics>,
@@ -138,6 +140,12 @@ impl Server {
         let destinations = Destinations::of(&mut config)?;
         let connectors = connectors(&config)?;
         let carriers = Carriers::new(&config)?;
+        let turn = config
+            .turn
+            .as_ref()
+            .map(Turn::new)
+            .transpose()?
+            .map(Arc::new);
         let directory = Directory::new(&config.upstreams);
         let bound = bind(&config)?;
         let (capture, capture_thread) = config
@@ -166,6 +174,7 @@ impl Server {
             engine,
             auth,
             carriers,
+            turn,
             media,
             policies,
             names: Arc::new(Names {

@@ -13,10 +13,10 @@ use toml::{Table, Value};
 use super::{
     Capture, Config, Credentials, Dns, Faults, Limits, Log, LogFormat, Registrar, Store, Timers,
     Upstream, auth, destinations, listeners, media, numbers::in_range, policies, raw,
-    registrations, upstreams,
+    registrations, turn, upstreams,
 };
 
-const SECTIONS: &str = "server, listener, upstream, registration, media, routing, registrar, auth, dns, test_destinations, policy, admin, log, capture, limits, timers";
+const SECTIONS: &str = "server, listener, upstream, registration, media, turn, routing, registrar, auth, dns, test_destinations, policy, admin, log, capture, limits, timers";
 const DNS_PORT: u16 = 53;
 const DAY_S: u64 = 24 * 60 * 60;
 
@@ -76,6 +76,9 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Faults> {
         ),
         policies,
         auth,
+        turn: file
+            .optional("turn", &mut faults)
+            .and_then(|raw| turn::check(raw, &file, &mut faults)),
         test_destinations,
         dns: dns(file.section("dns", &mut faults), &mut faults),
         admin: admin_address(admin, &mut faults),

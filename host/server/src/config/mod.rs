@@ -14,6 +14,7 @@ mod numbers;
 mod policies;
 mod raw;
 mod registrations;
+mod turn;
 mod upstreams;
 
 use std::{
@@ -33,6 +34,7 @@ pub use issuers::{Issuer, KeySource, KeyUrl};
 pub use media::{Media, MediaSource, Relay, Rtpengine, RtpengineAt, Speech, Srtp, UpstreamMedia};
 pub use numbers::{Limits, Timers, length};
 pub use registrations::{Login, Password, Registration, Secret};
+pub use turn::{Turn, TurnUsers};
 
 /// In place of a file. Whoever writes one says himself what is to be there.
 const STANDARD: &str = "[test_destinations]\nenabled = true";
@@ -58,6 +60,8 @@ pub struct Config {
     pub registrations: Vec<Registration>,
     /// What becomes of media.
     pub media: Media,
+    /// TURN servers for pages.
+    pub turn: Option<Turn>,
     /// Index of the upstream that gets what nobody else claims.
     pub default_upstream: Option<usize>,
     /// Echo and tone, if they are to be there.

@@ -86,6 +86,17 @@ pub(super) struct Interface {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Turn {
+    pub(super) uris: Vec<String>,
+    pub(super) secret: Option<Secret>,
+    pub(super) secret_file: Option<PathBuf>,
+    pub(super) ttl_s: Option<i64>,
+    pub(super) path: Option<String>,
+    pub(super) anonymous: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Registration {
     pub(super) upstream: String,
     pub(super) aor: String,

@@ -78,7 +78,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 }
 
 /// Browsers always send Origin on a WebSocket handshake (RFC 6455 §10.2); what has none is no page.
-fn is_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
+pub(crate) fn is_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
     let Some(origin) = headers.get(ORIGIN) else {
         return true;
     };

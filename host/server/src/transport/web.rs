@@ -1,18 +1,25 @@
-//! HTTP/1.1 in front of a WebSocket listener: an upgrade is judged, by us and by the policies' `connect-hook`; any other GET gets a
-//! page.
+//! HTTP/1.1 in front of a WebSocket listener: an upgrade is judged, by us and by the policies' `connect-hook`, and so is who asks for
+//! TURN servers; any other GET gets a page.
 
-use std::{cell::RefCell, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
-use hookswitch_policy::context;
+use hookswitch_policy::context::{self, Source as _};
 use hookswitch_sip::flow::Transport;
 use http_body_util::Full;
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::Incoming,
     header::{
-        CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
-        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION,
+        CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
     },
     http::request::Parts,
     server::conn::http1,
@@ -26,7 +33,7 @@ use super::{
     pages::{self, plain},
     upgrade::{self, SUBPROTOCOL},
 };
-use crate::{config::Web, metrics::Count, source::Source, worker::policy::Admission};
+use crate::{config::Web, metrics::Count, source::Source, turn::Turn, worker::policy::Admission};
 
 const HTTP_HEADERS_MAX: usize = 64;
 const HTTP_HEAD_BYTES_MAX: usize = 16_384;
@@ -36,6 +43,8 @@ pub(crate) trait Gate {
     fn count(&self, count: Count);
     /// What the policies say.
     async fn admit(&self, upgrade: context::Upgrade, source: Arc<Source>) -> Admission;
+    /// TURN servers, if there are any.
+    fn turn(&self) -> Option<Arc<Turn>>;
 }
 
 /// Who is at the other end of an HTTP connection, and where it came in.
@@ -97,6 +106,15 @@ async fn answer<G: Gate>(
 ) -> Response<Full<Bytes>> {
     let web = visitor.web;
     if !upgrade::is_upgrade(&request.headers) {
+        if let Some(turn) = visitor
+            .gate
+            .turn()
+            .filter(|turn| turn.path() == request.uri.path())
+        {
+            let servers = turn_servers(&turn, &request, visitor).await;
+            visitor.visit.reads_pages();
+            return servers;
+        }
         let page = pages::serve(web.pages.as_deref(), &request).await;
         visitor.visit.reads_pages();
         return page;
@@ -114,13 +132,7 @@ async fn answer<G: Gate>(
             return response;
         }
     };
-    let described = describe(&request, visitor);
-    let source = Arc::new(Source::connection(
-        visitor.transport,
-        visitor.peer,
-        Arc::clone(visitor.listener),
-        &described,
-    ));
+    let (described, source) = described(&request, visitor);
     match visitor.gate.admit(described, Arc::clone(&source)).await {
         Admission::Accepted => {
             visitor.gate.count(Count::Upgrades);
@@ -137,6 +149,47 @@ async fn answer<G: Gate>(
             refused(status, &headers, body)
         }
     }
+}
+
+/// For whom policies would let open a WebSocket by what he sends here.
+async fn turn_servers<G: Gate>(
+    turn: &Turn,
+    request: &Parts,
+    visitor: &Visitor<'_, G>,
+) -> Response<Full<Bytes>> {
+    if request.method != Method::GET {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "GET.\n");
+    }
+    if !upgrade::is_allowed(&request.headers, &visitor.web.origins) {
+        let refusal = upgrade::Refusal::Origin;
+        return plain(refusal.status(), format!("{refusal}\n"));
+    }
+    let (described, source) = described(request, visitor);
+    if let Admission::Refused {
+        status,
+        headers,
+        body,
+    } = visitor.gate.admit(described, Arc::clone(&source)).await
+    {
+        return refused(status, &headers, body);
+    }
+    let Some(servers) = turn.servers(source.identity().as_deref(), SystemTime::now()) else {
+        return plain(StatusCode::FORBIDDEN, "for users alone\n");
+    };
+    let mut response = Response::new(Full::new(servers.to_string().into()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("origin"));
+    // A page of another host that may open a WebSocket may read this.
+    if let Some(origin) = request.headers.get(ORIGIN) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
+    }
+    response
 }
 
 fn switching(accept: &str) -> Response<Full<Bytes>> {
@@ -166,6 +219,14 @@ fn refused(status: u16, headers: &[(String, String)], body: Bytes) -> Response<F
         }
     }
     response
+}
+
+/// As policies see it.
+fn described<G>(request: &Parts, visitor: &Visitor<'_, G>) -> (context::Upgrade, Arc<Source>) {
+    let described = describe(request, visitor);
+    let listener = Arc::clone(visitor.listener);
+    let source = Source::connection(visitor.transport, visitor.peer, listener, &described);
+    (described, Arc::new(source))
 }
 
 fn describe<G>(request: &Parts, visitor: &Visitor<'_, G>) -> context::Upgrade {

@@ -51,6 +51,7 @@ use crate::{
         udp::DatagramSocket,
         web, websocket,
     },
+    turn::Turn,
 };
 use media::Description;
 use outbox::Outbox;
@@ -394,6 +395,10 @@ impl web::Gate for WorkerRef {
 
     async fn admit(&self, upgrade: context::Upgrade, source: Arc<Source>) -> policy::Admission {
         policy::admit(self, upgrade, source).await
+    }
+
+    fn turn(&self) -> Option<Arc<Turn>> {
+        self.borrow().shared.turn.clone()
     }
 }
 

@@ -1,7 +1,11 @@
 //! Who may come in, register and call with a token: with the policy `jwt-auth`.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use hookswitch_auth::turn::credentials;
 use serde_json::json;
 use tokio::net::UdpSocket;
 use tokio_tungstenite::tungstenite::Message;
@@ -12,7 +16,7 @@ use crate::{
         Browser, Sip, as_callee, as_caller, fresh, receive_on, request, send_to, uri, via_of,
     },
     issuer::{Signer, bearer, claims, key_set},
-    scene::Scene,
+    scene::{self, Scene},
 };
 
 const CHALLENGE: &str = r#"Bearer realm="idp", authz_server="https://idp.example/""#;
@@ -414,4 +418,54 @@ async fn a_token_that_counted_is_nothing_to_later_policies() {
         scene.end().await;
     }
     std::fs::remove_file(keys).unwrap();
+}
+
+#[tokio::test]
+async fn who_is_known_is_given_turn_servers() {
+    let signer = Signer::new("one");
+    let keys = file("keys.json", &key_set(&signer));
+    let keys = format!("keys_file = {keys:?}");
+    let turn = r#"
+        [turn]
+        uris = ["turn:turn.example:3478?transport=udp"]
+        secret = "north"
+        ttl_s = 3600
+        "#;
+    let config = "issuer = \"idp\", upgrade = \"optional\"";
+    let scene = scene_and(&keys, config, "\"idp\"", turn).await;
+    let ask = async |headers: String| {
+        let stream = scene.tls().await;
+        scene::get(stream, "/turn", &headers).await
+    };
+    let (status, _) = ask(String::new()).await;
+    assert_eq!(status, "HTTP/1.1 403 Forbidden");
+    let (status, _) = ask(bearer("nonsense")).await;
+    assert_eq!(status, "HTTP/1.1 401 Unauthorized");
+    let token = bearer(&signer.token("alice", 60));
+    let foreign = format!("{token}Origin: https://evil.example\r\n");
+    assert_eq!(ask(foreign).await.0, "HTTP/1.1 403 Forbidden");
+    let (status, answer) = ask(token).await;
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["ttl_s"], 3600);
+    let server = &answer["iceServers"][0];
+    assert_eq!(
+        server["urls"],
+        json!(["turn:turn.example:3478?transport=udp"])
+    );
+    let username = server["username"].as_str().unwrap();
+    let (until, user) = username.split_once(':').unwrap();
+    assert_eq!(user, "alice");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    assert!(
+        until.parse::<u64>().unwrap().abs_diff(now + 3600) < 60,
+        "{until}"
+    );
+    let until = UNIX_EPOCH + Duration::from_secs(until.parse().unwrap());
+    let expected = credentials("north", "alice", until);
+    assert_eq!(server["credential"], expected.password);
+    scene.end().await;
 }
