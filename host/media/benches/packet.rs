@@ -182,7 +182,7 @@ fn from_sip() {
             let received = plain.receive(now, Port::Rtp, SIP, &mut packet);
             assert_eq!(received, Received::Rtp);
             assert_eq!(stream.forward(now, &mut packet), Forward::Send);
-            assert_eq!(web.send_rtp(&mut packet), Some(BROWSER));
+            assert_eq!(web.send_rtp(&mut packet), Some(BROWSER.into()));
             black_box(packet.bytes());
         }
         began.elapsed()

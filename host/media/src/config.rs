@@ -1,11 +1,11 @@
 //! What an engine is told once: who we are for browsers, how upstreams are spoken to, and how much there may be.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     Leg,
     dtls::DtlsConfig,
-    sdp::Protocol,
+    sdp::{Candidate, Protocol},
     sockets::{InterfaceId, SocketId},
     transport::Latch,
 };
@@ -17,8 +17,8 @@ pub struct Config {
     pub web: Arc<DtlsConfig>,
     /// The port of all web legs.
     pub web_socket: SocketId,
-    /// Where browsers reach it, one candidate each, the preferred one first.
-    pub web_addresses: Vec<SocketAddr>,
+    /// Where browsers reach it, the preferred one first.
+    pub web_candidates: Vec<Candidate>,
     /// For SIP ends that are no upstream.
     pub plain: PlainProfile,
     /// By the number in [`Leg::Sip`]; one that is missing has the profile `plain`.

@@ -21,9 +21,9 @@ use crate::{
     },
     chance::Chance,
     config::Config,
-    packet::Packet,
+    packet::{PACKET_TAIL_BYTES, Packet},
     sockets::{SocketId, Sockets},
-    transport::{Demux, Port},
+    transport::{Demux, Peer, Port},
 };
 
 /// No timer runs finer.
@@ -62,6 +62,16 @@ pub enum Input {
         /// [`Branch::call`].
         call: Arc<str>,
     },
+    /// What came by a connection of a browser's (RFC 6544), a packet as others come in a datagram; what leaves for it is said by
+    /// [`Output::Transmit`].
+    Packet {
+        /// See [`SocketId::connection`].
+        connection: SocketId,
+        /// Whoever has opened it.
+        from: SocketAddr,
+        /// The packet.
+        bytes: Vec<u8>,
+    },
     /// Somebody wants to see how calls do; [`Output::Seen`] is said of it.
     Look {
         /// Of whoever asks.
@@ -83,7 +93,8 @@ pub enum Output {
         /// What becomes of the description.
         answer: Answer,
     },
-    /// A datagram that is not one that came: STUN, DTLS, and what transcoding makes of a packet besides another.
+    /// A datagram that is not one that came: STUN, DTLS, and what transcoding makes of a packet besides another. And every packet that
+    /// leaves by a connection of a browser's.
     Transmit {
         /// From here.
         socket: SocketId,
@@ -208,6 +219,18 @@ impl Engine {
                 }
             }
             Input::End { call } => self.finish(now, sockets, &call, None),
+            Input::Packet {
+                connection,
+                from,
+                mut bytes,
+            } => {
+                let len = bytes.len();
+                bytes.resize(len + PACKET_TAIL_BYTES, 0);
+                let mut packet = Packet::new(&mut bytes, len);
+                if let Some((socket, to)) = self.packet(now, connection, from, &mut packet) {
+                    self.transmit(socket, to, packet.bytes());
+                }
+            }
             Input::Look {
                 id,
                 named,
@@ -232,7 +255,8 @@ impl Engine {
         from: SocketAddr,
         packet: &mut Packet<'_>,
     ) -> Option<(SocketId, SocketAddr)> {
-        let at = if socket == self.config.web_socket {
+        let from = Peer::at(socket, from);
+        let at = if socket == self.config.web_socket || socket.is_connection() {
             let leg = self.demux.find(from, packet.bytes())?;
             Place {
                 leg,
@@ -252,6 +276,10 @@ impl Engine {
             outputs.push_back(Output::Transmit { socket, to, bytes });
         };
         match slot.call.packet(now, at, from, packet, more) {
+            Passage::To(socket, to) if socket.is_connection() => {
+                self.transmit(socket, to, packet.bytes());
+                None
+            }
             Passage::To(socket, to) => Some((socket, to)),
             Passage::Nowhere => None,
             inward @ (Passage::Inward | Passage::Check) => {
@@ -263,6 +291,12 @@ impl Engine {
                 None
             }
         }
+    }
+
+    fn transmit(&mut self, socket: SocketId, to: SocketAddr, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        self.outputs
+            .push_back(Output::Transmit { socket, to, bytes });
     }
 
     /// What it wants done next.
@@ -407,7 +441,8 @@ impl Engine {
         };
         let outputs = &mut self.outputs;
         slot.call.drain(now, leg, &mut |transmit| {
-            let (to, bytes) = (transmit.to, transmit.bytes);
+            let (socket, to) = transmit.to.way(socket);
+            let bytes = transmit.bytes;
             outputs.push_back(Output::Transmit { socket, to, bytes });
         });
     }

@@ -3,12 +3,12 @@
 //!
 //! Never sends a check, never takes the controlling role, and never learns an address from one who does not know our password.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crate::stun::{Builder, Kind, Message, attribute};
+use crate::{
+    stun::{Builder, Kind, Message, attribute},
+    transport::Peer,
+};
 
 /// Addresses that one browser may have checked from at once. The one that was checked longest ago goes first.
 const PATHS_MAX: usize = 8;
@@ -65,7 +65,7 @@ pub enum Heard {
 /// A pair of our one candidate and an address of the browser's.
 #[derive(Clone, Copy, Debug)]
 struct Path {
-    to: SocketAddr,
+    to: Peer,
     checked: Instant,
 }
 
@@ -75,7 +75,7 @@ pub enum Consent {
     /// Not yet: no check came.
     None,
     /// To this address.
-    To(SocketAddr),
+    To(Peer),
     /// No more: no check came for 30 s.
     Lost,
 }
@@ -118,7 +118,8 @@ impl IceLite {
     }
 
     /// A datagram that is STUN by its first byte (RFC 7983).
-    pub fn handle(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Heard {
+    pub fn handle(&mut self, now: Instant, from: impl Into<Peer>, datagram: &[u8]) -> Heard {
+        let from = from.into();
         let Some(message) = Message::parse(datagram) else {
             return Heard::Nothing;
         };
@@ -149,7 +150,7 @@ impl IceLite {
         self.refused = 0;
         self.learn(now, from, message.nominates());
         let answer = Builder::new(Kind::Success, message.transaction)
-            .xor_mapped_address(from)
+            .xor_mapped_address(from.address)
             .integrity(&password)
             .finish();
         Heard::Check(answer)
@@ -185,7 +186,7 @@ impl IceLite {
 
     /// The browser chooses: what it nominated last is selected, and until then what it checked first. Browsers that nominate every pair
     /// go on to check the one that they use.
-    fn learn(&mut self, now: Instant, from: SocketAddr, nominated: bool) {
+    fn learn(&mut self, now: Instant, from: Peer, nominated: bool) {
         let at = self.paths.iter().position(|path| path.to == from);
         let path = Path {
             to: from,
@@ -220,7 +221,8 @@ impl IceLite {
 
     /// Whether the browser checked from this address: nobody else's packets are looked at.
     #[must_use]
-    pub fn knows(&self, from: SocketAddr) -> bool {
+    pub fn knows(&self, from: impl Into<Peer>) -> bool {
+        let from = from.into();
         self.paths.iter().any(|path| path.to == from)
     }
 

@@ -10,6 +10,7 @@ pub mod codec;
 pub mod config;
 pub mod dtls;
 pub mod engine;
+pub mod framing;
 #[cfg(test)]
 mod hostile;
 pub mod ice;

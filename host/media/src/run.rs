@@ -32,6 +32,8 @@ const DATAGRAMS_MAX: usize = 64;
 const INPUTS_MAX: usize = 8;
 /// What waits for the worker.
 const INPUTS_WAITING_MAX: usize = 4096;
+/// Of them, packets of connections: they keep nobody else's from the worker.
+const PACKETS_WAITING_MAX: u64 = 1024;
 /// Sockets that are ready in one turn.
 const EVENTS_MAX: usize = 1024;
 /// How busy a worker is, is looked at so often.
@@ -72,6 +74,8 @@ pub struct Counters {
     pub unsent: AtomicU64,
     /// New calls that were refused because the worker was too busy.
     pub refused: AtomicU64,
+    /// Packets of connections that wait for the worker.
+    pub waiting: AtomicU64,
     /// Calls that there are.
     pub calls: AtomicU64,
     /// Of the last quarter of a second, in thousandths.
@@ -138,6 +142,13 @@ impl Worker {
     /// [`Busy`]: it does not take it.
     pub fn tell(&self, input: Input) -> Result<(), Busy> {
         let inputs = self.inputs.as_ref().ok_or(Busy)?;
+        if let Input::Packet { .. } = input {
+            let waiting = self.counters.waiting.fetch_add(1, Ordering::Relaxed);
+            if waiting >= PACKETS_WAITING_MAX {
+                self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
+                return Err(Busy);
+            }
+        }
         inputs.try_send(input).map_err(|error| match error {
             TrySendError::Full(_) | TrySendError::Disconnected(_) => Busy,
         })?;
@@ -250,6 +261,9 @@ impl Running {
                 Err(TryRecvError::Empty) => return Left::Nothing,
                 Err(TryRecvError::Disconnected) => return Left::Over,
             };
+            if let Input::Packet { .. } = input {
+                self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
             match self.refusal(&input) {
                 Some(refusal) => (self.told)(refusal),
                 None => self.engine.handle(now, input, &mut self.ports),
@@ -278,6 +292,7 @@ impl Running {
     fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
+                Output::Transmit { socket, .. } if socket.is_connection() => (self.told)(output),
                 Output::Transmit { socket, to, bytes } => {
                     if !self.ports.send(socket, to, &bytes) {
                         count(&self.counters.unsent);

@@ -2,9 +2,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Names a socket of the worker; dense, so that a table can be indexed by it.
+/// Names a socket. Those of the worker are dense, so that a table can be indexed by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u32);
+
+impl SocketId {
+    /// The n-th connection of a browser's (RFC 6544): none of the worker's own sockets, and none like those before it.
+    #[must_use]
+    pub fn connection(n: u32) -> SocketId {
+        SocketId(n | CONNECTIONS)
+    }
+
+    /// Whether it is a connection of a browser's.
+    #[must_use]
+    pub fn is_connection(self) -> bool {
+        self.0 & CONNECTIONS != 0
+    }
+}
+
+/// In the numbers of connections.
+const CONNECTIONS: u32 = 1 << 31;
 
 /// Names an interface of the worker: where it binds, from which range, and what its public address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

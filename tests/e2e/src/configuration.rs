@@ -29,6 +29,8 @@ pub enum Setup {
     Media(Nodes, Rtp),
     /// The same, but is itself between them, and nothing of that is configured.
     Engine(Rtp),
+    /// As with policies, and browsers are told to send media over TCP.
+    OverTcp,
     /// Registers who has a token of an identity provider.
     Tokens,
     /// Sends everything to a PBX that is the registrar, which learns of browsers by this.
@@ -127,6 +129,7 @@ pub(crate) fn write_configuration(folder: &Path, setup: Setup, pbx: SocketAddr) 
         Setup::Registrar => [registrar(), String::new()],
         Setup::Media(nodes, rtp) => [registrar(), media(nodes, rtp)],
         Setup::Engine(rtp) => [registrar(), engine(rtp)],
+        Setup::OverTcp => [policies(pbx, RulesAt::File), OVER_TCP.to_owned()],
         Setup::Tokens => [tokens(), String::new()],
         Setup::Relay(announce, pbx) => [upstream(announce, pbx), relay()],
         Setup::Beside(pbx) => [upstream(Announce::Path, pbx), registrar() + DEFAULT],
@@ -207,6 +210,11 @@ address = "127.0.0.1:0"
 const DIRECT: &str = "
 [media]
 mode = \"direct\"
+";
+
+const OVER_TCP: &str = "
+[media]
+ice = [\"tcp\"]
 ";
 
 const DEFAULT: &str = "

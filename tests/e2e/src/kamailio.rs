@@ -66,6 +66,7 @@ impl Kamailio {
             | Setup::Registrar
             | Setup::Media(..)
             | Setup::Engine(_)
+            | Setup::OverTcp
             | Setup::Tokens => {
                 panic!("{setup:?} has no PBX")
             }

@@ -22,7 +22,7 @@ use crate::{
     rtcp,
     sdp::{Section, Session},
     sockets::{OpenError, SocketId},
-    transport::{Port, Received},
+    transport::{Peer, Port, Received},
 };
 
 /// A packet of ours that was transcoded, with room for what SRTP adds.
@@ -152,12 +152,12 @@ impl Leg {
         now: Instant,
         section: usize,
         port: Port,
-        from: SocketAddr,
+        from: Peer,
         packet: &mut Packet<'_>,
     ) -> Received {
         let received = match &mut self.way {
             Way::Web(leg) => leg.receive(now, from, packet),
-            Way::Plain(leg) => leg.receive(now, section, port, from, packet),
+            Way::Plain(leg) => leg.receive(now, section, port, from.address, packet),
         };
         match received {
             Received::Nothing | Received::Check => {}

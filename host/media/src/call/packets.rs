@@ -7,7 +7,7 @@ use crate::{
     call::desk::Place,
     packet::Packet,
     sockets::SocketId,
-    transport::{Received, Transmit},
+    transport::{Peer, Received, Transmit},
 };
 
 /// What became of a packet.
@@ -29,7 +29,7 @@ impl Call {
         &mut self,
         now: Instant,
         at: Place,
-        from: SocketAddr,
+        from: Peer,
         packet: &mut Packet<'_>,
         more: &mut dyn FnMut(SocketId, SocketAddr, &[u8]),
     ) -> Passage {

@@ -14,7 +14,7 @@ use crate::{
     rtp,
     sdp::{RtcpPort, Section, Session, Source, Web},
     sockets::SocketId,
-    transport::{Received, Remote, WebTransport},
+    transport::{Peer, Received, Remote, WebTransport},
 };
 
 pub(super) struct WebLeg {
@@ -81,15 +81,19 @@ impl WebLeg {
         };
         let web = Web {
             ice: self.transport.ice().clone(),
-            candidates: desk.config.web_addresses.clone(),
+            candidates: desk.config.web_candidates.clone(),
             fingerprints: vec![desk.config.web.fingerprint().clone()],
             setup,
         };
-        let first = desk.config.web_addresses.first();
+        let first = desk
+            .config
+            .web_candidates
+            .first()
+            .map(|first| first.address);
         let sections = told.sections.iter_mut().enumerate();
         for (index, section) in sections.filter(|(_, section)| !section.is_refused()) {
-            section.address = first.map(SocketAddr::ip);
-            section.port = first.map_or(section.port, SocketAddr::port);
+            section.address = first.map(|first| first.ip());
+            section.port = first.map_or(section.port, |first| first.port());
             section.rtcp = RtcpPort::Muxed;
             section.web = Some(web.clone());
             section.msid = Some(format!("{} {}{index}", self.name, section.kind.as_str()));
@@ -121,7 +125,7 @@ impl WebLeg {
     pub(super) fn receive(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: Peer,
         packet: &mut Packet<'_>,
     ) -> Received {
         self.transport.receive(now, from, packet)
@@ -135,11 +139,11 @@ impl WebLeg {
     }
 
     pub(super) fn send_rtp(&mut self, packet: &mut Packet<'_>) -> Option<(SocketId, SocketAddr)> {
-        Some((self.socket, self.transport.send_rtp(packet)?))
+        Some(self.transport.send_rtp(packet)?.way(self.socket))
     }
 
     pub(super) fn send_rtcp(&mut self, packet: &mut Packet<'_>) -> Option<(SocketId, SocketAddr)> {
-        Some((self.socket, self.transport.send_rtcp(packet)?))
+        Some(self.transport.send_rtcp(packet)?.way(self.socket))
     }
 }
 

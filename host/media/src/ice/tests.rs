@@ -1,13 +1,15 @@
 //! A browser's checks against the agent, on a virtual clock.
 
+use std::net::SocketAddr;
+
 use super::*;
 
 fn credentials(seed: u8) -> IceCredentials {
     IceCredentials::from_entropy([seed; 32])
 }
 
-fn address(port: u16) -> SocketAddr {
-    ([192, 0, 2, 1], port).into()
+fn address(port: u16) -> Peer {
+    SocketAddr::from(([192, 0, 2, 1], port)).into()
 }
 
 struct Check<'c> {
@@ -70,7 +72,7 @@ fn answers_a_check_with_the_mapped_address() {
     assert_eq!(agent.consent(now), Consent::None);
     let answer = valid(&mut agent, now, 1000, &nominate(&ours));
     let expected = Builder::new(Kind::Success, [7; 12])
-        .xor_mapped_address(address(1000))
+        .xor_mapped_address(address(1000).address)
         .integrity(&ours.password)
         .finish();
     assert_eq!(answer, expected);

@@ -12,7 +12,7 @@ use crate::{
     dtls::Setup,
     ice::IceCredentials,
     ports::Address,
-    sdp::{Protocol, Session},
+    sdp::{Candidate, CandidateTransport, Protocol, Session},
     sockets::InterfaceId,
     testing::{Browser, dtls_config},
     transport::Latch,
@@ -51,7 +51,10 @@ impl World {
             let config = Config {
                 web: shared,
                 web_socket,
-                web_addresses: vec![bound],
+                web_candidates: vec![Candidate {
+                    address: bound,
+                    transport: CandidateTransport::Udp,
+                }],
                 plain: PlainProfile {
                     interface: InterfaceId(0),
                     protocol: Protocol::Avp,

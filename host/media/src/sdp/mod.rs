@@ -183,12 +183,30 @@ pub struct Crypto {
 pub struct Web {
     /// RFC 8839 §5.4.
     pub ice: IceCredentials,
-    /// Where it can be reached over UDP.
-    pub candidates: Vec<SocketAddr>,
+    /// Where it can be reached, the preferred one first.
+    pub candidates: Vec<Candidate>,
     /// Of its certificate (RFC 8122).
     pub fingerprints: Vec<Fingerprint>,
     /// Who begins DTLS (RFC 4145).
     pub setup: Setup,
+}
+
+/// Where an agent of ICE can be reached (RFC 8839 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Host and port.
+    pub address: SocketAddr,
+    /// By what.
+    pub transport: CandidateTransport,
+}
+
+/// By what a candidate is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CandidateTransport {
+    /// Datagrams.
+    Udp,
+    /// A connection that the other agent opens (RFC 6544).
+    TcpPassive,
 }
 
 /// A source of RTP.

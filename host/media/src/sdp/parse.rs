@@ -10,8 +10,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sdp_types::{Attribute, CandidateAddress, Connection, Media};
 
 use super::{
-    CODECS_MAX, Codec, Crypto, Direction, Kind, LINES_MAX, Protocol, RtcpPort, SDP_BYTES_MAX,
-    SECTIONS_MAX, SdpError, Section, Session, Source, Web,
+    CODECS_MAX, Candidate, CandidateTransport, Codec, Crypto, Direction, Kind, LINES_MAX, Protocol,
+    RtcpPort, SDP_BYTES_MAX, SECTIONS_MAX, SdpError, Section, Session, Source, Web,
 };
 use crate::{ice::IceCredentials, srtp::Profile};
 
@@ -86,7 +86,7 @@ struct Attributes {
     crypto: Vec<Crypto>,
     ufrag: Option<String>,
     password: Option<String>,
-    candidates: Vec<SocketAddr>,
+    candidates: Vec<Candidate>,
     fingerprints: Vec<crate::dtls::Fingerprint>,
     setup: Option<crate::dtls::Setup>,
     mid: Option<String>,
@@ -352,12 +352,26 @@ fn crypto(value: &str) -> Option<Crypto> {
 }
 
 /// Only those that could be used: UDP, RTP, and an address rather than a name of mDNS.
-fn candidate(value: &str) -> Option<SocketAddr> {
+fn candidate(value: &str) -> Option<Candidate> {
     let candidate: sdp_types::Candidate = value.parse().ok()?;
-    let udp = candidate.transport.eq_ignore_ascii_case("udp") && candidate.component_id == 1;
+    let passive = || {
+        value
+            .split(' ')
+            .skip_while(|word| *word != "tcptype")
+            .nth(1)
+            == Some("passive")
+    };
+    let transport = match candidate.transport.to_ascii_lowercase().as_str() {
+        "udp" => CandidateTransport::Udp,
+        "tcp" if passive() => CandidateTransport::TcpPassive,
+        _ => return None,
+    };
     match candidate.address {
-        CandidateAddress::IpAddr(address) => udp.then(|| SocketAddr::new(address, candidate.port)),
-        CandidateAddress::FQDN(_) => None,
+        CandidateAddress::IpAddr(address) if candidate.component_id == 1 => Some(Candidate {
+            address: SocketAddr::new(address, candidate.port),
+            transport,
+        }),
+        CandidateAddress::IpAddr(_) | CandidateAddress::FQDN(_) => None,
     }
 }
 

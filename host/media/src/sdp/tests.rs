@@ -67,7 +67,10 @@ fn summary(section: &Section) -> String {
         format!(
             "    {:?} {:?} {:?} {}\n",
             web.ice,
-            web.candidates,
+            web.candidates
+                .iter()
+                .map(|each| each.address)
+                .collect::<Vec<_>>(),
             hash.collect::<Vec<_>>(),
             web.setup
         )
@@ -342,12 +345,30 @@ fn a_browser_is_told() {
     let section = &mut session.sections[0];
     section.codecs.truncate(1);
     let web = section.web.as_mut().unwrap();
+    let candidate = |address: &str, transport| Candidate {
+        address: address.parse().unwrap(),
+        transport,
+    };
     web.candidates = vec![
-        "203.0.113.1:40000".parse().unwrap(),
-        "[2001:db8::1]:40000".parse().unwrap(),
+        candidate("203.0.113.1:40000", CandidateTransport::Udp),
+        candidate("[2001:db8::1]:40000", CandidateTransport::Udp),
+        candidate("203.0.113.1:40000", CandidateTransport::TcpPassive),
     ];
     section.address = Some("203.0.113.1".parse().unwrap());
-    let text = text(&web::write(&session));
+    let written = web::write(&session);
+    let read = Session::parse(&written).unwrap();
+    let again = read.sections[0]
+        .web
+        .as_ref()
+        .map(|web| web.candidates.clone());
+    assert_eq!(
+        again,
+        session.sections[0]
+            .web
+            .as_ref()
+            .map(|web| web.candidates.clone())
+    );
+    let text = text(&written);
     expect![[r#"
         v=0
         o=- 4611731400430051336 2 IN IP4 127.0.0.1
@@ -364,6 +385,7 @@ fn a_browser_is_told() {
         a=setup:actpass
         a=candidate:1 1 udp 2130706175 203.0.113.1 40000 typ host
         a=candidate:2 1 udp 2130705919 2001:db8::1 40000 typ host
+        a=candidate:3 1 tcp 2124414207 203.0.113.1 40000 typ host tcptype passive
         a=end-of-candidates
         a=rtcp-mux
         a=sendrecv

@@ -1,12 +1,12 @@
 //! What a browser is told: ICE-lite with our candidates, DTLS, BUNDLE, RTCP muxed (RFC 9429).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use sdp_types::Media;
 
 use super::{
-    Section, Session, Web,
+    Candidate, CandidateTransport, Section, Session, Web,
     write::{Lines, body, media},
 };
 
@@ -69,9 +69,14 @@ fn transport(lines: &mut Lines, web: &Web) {
 }
 
 /// RFC 8445 §5.1.2.1: a host candidate of the first component, the first one preferred. The foundation tells the addresses apart.
-fn host(number: u32, candidate: &SocketAddr) -> String {
-    let preference = 65_535 - number.min(65_535);
+fn host(number: u32, candidate: &Candidate) -> String {
+    // RFC 6544 §4.2: 2^13 times the preference of the direction, which is 4 of a passive one.
+    let (transport, most, tcptype) = match candidate.transport {
+        CandidateTransport::Udp => ("udp", 65_535, ""),
+        CandidateTransport::TcpPassive => ("tcp", (4 << 13) + 8191, " tcptype passive"),
+    };
+    let preference = most - number.min(most);
     let priority = (126 << 24) + (preference << 8) + 255;
-    let (address, port) = (candidate.ip(), candidate.port());
-    format!("{number} 1 udp {priority} {address} {port} typ host")
+    let (address, port) = (candidate.address.ip(), candidate.address.port());
+    format!("{number} 1 {transport} {priority} {address} {port} typ host{tcptype}")
 }

@@ -3,11 +3,10 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use super::Class;
+use super::{Class, Peer};
 use crate::stun;
 
 /// Sources that one leg may have at once. The one that was checked longest ago goes first.
@@ -19,7 +18,7 @@ const KEPT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Demux<L> {
     ufrags: HashMap<String, L>,
-    addresses: HashMap<SocketAddr, Owner<L>>,
+    addresses: HashMap<Peer, Owner<L>>,
     legs: HashMap<L, Leg>,
 }
 
@@ -33,7 +32,7 @@ struct Owner<L> {
 #[derive(Debug, Default)]
 struct Leg {
     ufrags: Vec<String>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Peer>,
 }
 
 impl<L> Default for Demux<L> {
@@ -81,11 +80,11 @@ impl<L: Copy + Eq + Hash> Demux<L> {
 
     /// Whose it is.
     #[must_use]
-    pub fn find(&self, from: SocketAddr, datagram: &[u8]) -> Option<L> {
+    pub fn find(&self, from: impl Into<Peer>, datagram: &[u8]) -> Option<L> {
         match Class::of(datagram) {
             Class::Stun => self.ufrags.get(stun::asked_ufrag(datagram)?).copied(),
             Class::Dtls | Class::Rtp | Class::Rtcp => {
-                self.addresses.get(&from).map(|owner| owner.leg)
+                self.addresses.get(&from.into()).map(|owner| owner.leg)
             }
             Class::Other => None,
         }
@@ -93,7 +92,8 @@ impl<L: Copy + Eq + Hash> Demux<L> {
 
     /// A check from this address was good for this leg. Another leg that was checked from it lately keeps it: the source of one
     /// datagram may be a lie, and whoever has a call of his own could else take the packets of another's.
-    pub fn learn(&mut self, now: Instant, from: SocketAddr, leg: L) {
+    pub fn learn(&mut self, now: Instant, from: impl Into<Peer>, leg: L) {
+        let from = from.into();
         let Some(known) = self.legs.get_mut(&leg) else {
             return;
         };
@@ -125,7 +125,7 @@ impl<L: Copy + Eq + Hash> Demux<L> {
         [self.legs.len(), self.ufrags.len(), self.addresses.len()]
     }
 
-    fn forget(&mut self, address: SocketAddr, leg: L) {
+    fn forget(&mut self, address: Peer, leg: L) {
         if self.addresses.get(&address).is_some_and(|o| o.leg == leg) {
             self.addresses.remove(&address);
         }
@@ -134,6 +134,8 @@ impl<L: Copy + Eq + Hash> Demux<L> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::stun::{Builder, Kind, attribute};
 

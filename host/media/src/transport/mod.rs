@@ -4,13 +4,13 @@
 
 mod class;
 mod demux;
+mod peer;
 mod plain;
 mod web;
 
-use std::net::SocketAddr;
-
 pub use class::Class;
 pub use demux::Demux;
+pub use peer::Peer;
 pub use plain::{Latch, PlainRemote, PlainTransport, Port, RemoteRtcp};
 pub use web::{Event, Remote, WebTransport};
 
@@ -31,7 +31,7 @@ pub enum Received {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Where.
-    pub to: SocketAddr,
+    pub to: Peer,
     /// What.
     pub bytes: Vec<u8>,
 }

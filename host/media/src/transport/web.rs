@@ -5,12 +5,11 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Class, Received, Transmit};
+use super::{Class, Peer, Received, Transmit};
 use crate::{
     dtls::{Association, DtlsConfig, DtlsError, Fingerprint, Role, Setup, Stage},
     ice::{Consent, Heard, IceCredentials, IceLite},
@@ -38,7 +37,7 @@ pub struct Remote {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The browser checked a pair, for the first time or after its consent was lost. Nominations do not tell again.
-    Connected(SocketAddr),
+    Connected(Peer),
     /// Media may flow.
     Keys,
     /// It will not, until another description comes.
@@ -56,7 +55,7 @@ pub struct WebTransport {
     handshakes: u32,
     srtp: Option<Srtp>,
     /// Where media goes; `None` without consent.
-    to: Option<SocketAddr>,
+    to: Option<Peer>,
     link: Link,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -184,7 +183,13 @@ impl WebTransport {
     }
 
     /// A datagram from the port that our description names.
-    pub fn receive(&mut self, now: Instant, from: SocketAddr, packet: &mut Packet) -> Received {
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        from: impl Into<Peer>,
+        packet: &mut Packet,
+    ) -> Received {
+        let from = from.into();
         let class = Class::of(packet.bytes());
         match class {
             Class::Stun => return self.stun(now, from, packet.bytes()),
@@ -221,14 +226,14 @@ impl WebTransport {
     }
 
     /// Protects an RTP packet in place. Gives where to send it; `None` where it must not be sent.
-    pub fn send_rtp(&mut self, packet: &mut Packet) -> Option<SocketAddr> {
+    pub fn send_rtp(&mut self, packet: &mut Packet) -> Option<Peer> {
         let (to, srtp) = (self.to?, self.srtp.as_mut()?);
         srtp.outbound.protect_rtp(packet).ok()?;
         Some(to)
     }
 
     /// As [`WebTransport::send_rtp`], for a compound RTCP packet.
-    pub fn send_rtcp(&mut self, packet: &mut Packet) -> Option<SocketAddr> {
+    pub fn send_rtcp(&mut self, packet: &mut Packet) -> Option<Peer> {
         let (to, srtp) = (self.to?, self.srtp.as_mut()?);
         srtp.outbound.protect_rtcp(packet).ok()?;
         Some(to)
@@ -328,7 +333,7 @@ impl WebTransport {
         }
     }
 
-    fn stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Received {
+    fn stun(&mut self, now: Instant, from: Peer, datagram: &[u8]) -> Received {
         let (answer, received) = match self.ice.handle(now, from, datagram) {
             Heard::Nothing => return Received::Nothing,
             Heard::Refused(answer) => (answer, Received::Nothing),
@@ -368,7 +373,7 @@ impl WebTransport {
         });
     }
 
-    fn handshake(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    fn handshake(&mut self, now: Instant, from: Peer, datagram: &[u8]) {
         let other = |a: &Association| a.is_other_hello(datagram);
         if matches!(&self.dtls, Dtls::Live(association) if other(association)) {
             self.begin_again();
@@ -390,7 +395,7 @@ impl WebTransport {
 
     fn with_association(
         &mut self,
-        to: SocketAddr,
+        to: Peer,
         work: impl FnOnce(&mut Association, &mut dyn FnMut(&[u8])) -> Result<(), DtlsError>,
     ) {
         let Dtls::Live(association) = &mut self.dtls else {
@@ -452,7 +457,7 @@ impl WebTransport {
         }
     }
 
-    fn transmit(&mut self, to: SocketAddr, bytes: &[u8]) {
+    fn transmit(&mut self, to: Peer, bytes: &[u8]) {
         if self.transmits.len() < TRANSMITS_MAX {
             let bytes = bytes.to_vec();
             self.transmits.push_back(Transmit { to, bytes });

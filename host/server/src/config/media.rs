@@ -29,8 +29,21 @@ pub struct Relay {
     pub workers: Option<u8>,
     /// Where the ports are; the first one is that of browsers and of whoever names none. If there are none, the machine's routes say.
     pub interfaces: Vec<Interface>,
+    /// Where browsers reach us.
+    pub ice: Ice,
     /// A call is dead in which an end that should be heard was silent for so long.
     pub silence_s_max: u64,
+}
+
+/// What browsers are told of where they reach us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ice {
+    /// By UDP, and by TCP where that is not let through.
+    UdpAndTcp,
+    /// By UDP alone.
+    Udp,
+    /// By TCP alone (RFC 6544).
+    Tcp,
 }
 
 /// The media of an upstream.
@@ -151,6 +164,7 @@ pub(super) fn check(file: &mut File, faults: &mut Faults) -> Media {
         relay: Some(Relay {
             workers: workers.and_then(|count| u8::try_from(count).ok()),
             interfaces,
+            ice: ice(raw.ice.as_deref(), faults),
             silence_s_max: silence.unwrap_or(60),
         }),
         srtp: srtp("media.srtp", raw.srtp.as_deref(), faults),
@@ -206,6 +220,26 @@ pub(super) fn of_upstream(
             Some(true) => MediaSource::Nat,
             Some(false) | None => MediaSource::Signalled,
         },
+    }
+}
+
+fn ice(listed: Option<&[String]>, faults: &mut Faults) -> Ice {
+    let Some(listed) = listed else {
+        return Ice::UdpAndTcp;
+    };
+    let has = |name: &str| listed.iter().any(|listed| listed == name);
+    let unknown = listed.iter().find(|name| *name != "udp" && *name != "tcp");
+    match (has("udp"), has("tcp"), unknown) {
+        (true, true, None) => Ice::UdpAndTcp,
+        (true, false, None) => Ice::Udp,
+        (false, true, None) => Ice::Tcp,
+        (_, _, unknown) => {
+            let what = unknown.map_or("empty".to_owned(), |name| {
+                format!("`{name}` is no transport of media")
+            });
+            faults.push("media.ice", what, "write udp, tcp or both");
+            Ice::UdpAndTcp
+        }
     }
 }
 

@@ -31,7 +31,9 @@ use hookswitch_policy::PolicySpec;
 use hookswitch_sip::{flow::Transport, proxy::config::Way};
 pub use interfaces::{Interface, MediaAddress, PORTS as MEDIA_PORTS};
 pub use issuers::{Issuer, KeySource, KeyUrl};
-pub use media::{Media, MediaSource, Relay, Rtpengine, RtpengineAt, Speech, Srtp, UpstreamMedia};
+pub use media::{
+    Ice, Media, MediaSource, Relay, Rtpengine, RtpengineAt, Speech, Srtp, UpstreamMedia,
+};
 pub use numbers::{Limits, Timers, length};
 pub use registrations::{Login, Password, Registration, Secret};
 pub use turn::{Turn, TurnUsers};

@@ -71,6 +71,7 @@ pub(super) struct Media {
     pub(super) rtpengine: Vec<String>,
     pub(super) workers: Option<i64>,
     pub(super) srtp: Option<String>,
+    pub(super) ice: Option<Vec<String>>,
     pub(super) silence_s_max: Option<i64>,
 }
 

@@ -3,6 +3,7 @@
 
 mod askers;
 mod connection;
+mod connections;
 mod looks;
 mod places;
 mod quality;

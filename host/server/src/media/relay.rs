@@ -3,7 +3,7 @@
 use std::{
     hash::{BuildHasher, RandomState},
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::SyncSender},
 };
 
@@ -14,7 +14,7 @@ use hookswitch_media::{
     dtls::DtlsConfig,
     engine::{CallReport, Engine, Input, Output},
     run::{Busy, Counters, Worker, WorkerConfig},
-    sdp::Protocol,
+    sdp::{Candidate, CandidateTransport, Protocol},
     sockets::{InterfaceId, SocketId},
     transport::Latch,
 };
@@ -23,20 +23,23 @@ use serde_json::Value;
 
 use super::{
     askers::Askers,
+    connections::{Connected, Connections},
     looks::{Looks, shown},
     places::Places,
     quality::Quality,
     reports,
 };
 use crate::{
-    config::{self, Config, MediaSource, Srtp, UpstreamMedia, length},
+    config::{self, Config, Ice, MediaSource, Srtp, UpstreamMedia, length},
     metrics::{head, line},
     state,
 };
 
 /// The media workers.
 pub(super) struct Relays {
-    workers: Vec<Worker>,
+    workers: Vec<Arc<Worker>>,
+    /// Of browsers that come by TCP.
+    _connections: Option<Connections>,
     /// A peer that knew the key could choose the worker of its calls.
     placement: RandomState,
     looks: Arc<Looks>,
@@ -53,6 +56,7 @@ struct Common<'c> {
     reports: SyncSender<Box<CallReport>>,
     looks: Arc<Looks>,
     quality: Arc<Quality>,
+    connected: Arc<Connected>,
 }
 
 impl Relays {
@@ -66,16 +70,28 @@ impl Relays {
             reports: reports::start()?,
             looks: Arc::default(),
             quality: Arc::default(),
+            connected: Arc::default(),
         };
         let count = relay.workers.unwrap_or(config.workers);
-        let workers = (0..count).map(|number| common.start(number, count));
+        let (mut workers, mut ports) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let (worker, listener) = common.start(number, count)?;
+            let worker = Arc::new(worker);
+            ports.extend(listener.map(|listener| (listener, Arc::downgrade(&worker))));
+            workers.push(worker);
+        }
+        let connections = match ports.is_empty() {
+            true => None,
+            false => Some(Connections::start(ports, common.connected)?),
+        };
         let relays = Self {
-            workers: workers.collect::<Result<_>>()?,
+            _connections: connections,
+            workers,
             placement: RandomState::new(),
             looks: Arc::clone(&common.looks),
             quality: Arc::clone(&common.quality),
         };
-        let browsers: Vec<_> = relays.workers.iter().map(Worker::web).collect();
+        let browsers: Vec<_> = relays.workers.iter().map(|worker| worker.web()).collect();
         tracing::info!(?browsers, "media is relayed");
         Ok(relays)
     }
@@ -122,7 +138,9 @@ impl Relays {
             .placement
             .hash_one(call)
             .checked_rem(self.workers.len() as u64)?;
-        self.workers.get(usize::try_from(place).ok()?)
+        self.workers
+            .get(usize::try_from(place).ok()?)
+            .map(|worker| &**worker)
     }
 
     /// How calls do whose names begin so, and how many calls there are.
@@ -142,7 +160,7 @@ impl Relays {
             let calls = calls.await.unwrap_or_default();
             seen.extend(calls.iter().map(shown));
         }
-        let counters = self.workers.iter().map(Worker::counters);
+        let counters = self.workers.iter().map(|worker| worker.counters());
         (counters.map(|of| of.calls.load(Relaxed)).sum(), seen)
     }
 
@@ -211,7 +229,8 @@ fn certificate() -> Result<DtlsConfig> {
 }
 
 impl Common<'_> {
-    fn start(&self, number: u8, count: u8) -> Result<Worker> {
+    /// With the port for browsers that come by TCP, which has the same number.
+    fn start(&self, number: u8, count: u8) -> Result<(Worker, Option<TcpListener>)> {
         let (number, count) = (u16::from(number), u16::from(count));
         let interfaces = self.places.interfaces.iter();
         let interfaces: Vec<_> = interfaces.map(|each| each.part(number, count)).collect();
@@ -224,8 +243,12 @@ impl Common<'_> {
                 web: SocketAddr::new(bind, port),
                 interfaces: interfaces.clone(),
             };
-            match self.worker(config, &public) {
-                Ok(worker) => return Ok(worker),
+            let started = self.listener(config.web).and_then(|listener| {
+                let worker = self.worker(config, &public)?;
+                Ok((worker, listener))
+            });
+            match started {
+                Ok(started) => return Ok(started),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error).with_context(|| {
                     format!(
@@ -239,15 +262,38 @@ impl Common<'_> {
         )
     }
 
+    fn listener(&self, at: SocketAddr) -> io::Result<Option<TcpListener>> {
+        match self.relay.ice {
+            Ice::Udp => Ok(None),
+            Ice::UdpAndTcp | Ice::Tcp => TcpListener::bind(at).map(Some),
+        }
+    }
+
+    /// Where browsers reach a worker that is bound to this port.
+    fn candidates(&self, public: &[IpAddr], port: u16) -> Vec<Candidate> {
+        let transports: &[CandidateTransport] = match self.relay.ice {
+            Ice::UdpAndTcp => &[CandidateTransport::Udp, CandidateTransport::TcpPassive],
+            Ice::Udp => &[CandidateTransport::Udp],
+            Ice::Tcp => &[CandidateTransport::TcpPassive],
+        };
+        let all = transports.iter().flat_map(|transport| {
+            public.iter().map(|address| Candidate {
+                address: SocketAddr::new(*address, port),
+                transport: *transport,
+            })
+        });
+        all.collect()
+    }
+
     fn worker(&self, config: WorkerConfig, public: &[IpAddr]) -> io::Result<Worker> {
         let seed = state::random()?;
         let engine = |socket, bound: SocketAddr| {
-            let public = public.iter();
-            let addresses = public.map(|address| SocketAddr::new(*address, bound.port()));
-            Engine::new(self.engine(socket, addresses.collect()), seed)
+            let candidates = self.candidates(public, bound.port());
+            Engine::new(self.engine(socket, candidates), seed)
         };
         let (askers, reports) = (self.askers.clone(), self.reports.clone());
         let (looks, quality) = (Arc::clone(&self.looks), Arc::clone(&self.quality));
+        let connected = Arc::clone(&self.connected);
         Worker::start(config, engine, move |output| match output {
             Output::Answer { id, answer } => askers.answer(id, answer),
             Output::Over(report) => {
@@ -257,17 +303,17 @@ impl Common<'_> {
             }
             Output::Seen { id, calls } => looks.end(id, Some(calls)),
             Output::Dead { call, reason } => askers.dead(&call, &reason),
-            // The worker sends them itself.
-            Output::Transmit { .. } => {}
+            // The worker sends the others itself.
+            Output::Transmit { socket, bytes, .. } => connected.send(socket, bytes),
         })
     }
 
-    fn engine(&self, web_socket: SocketId, web_addresses: Vec<SocketAddr>) -> EngineConfig {
+    fn engine(&self, web_socket: SocketId, web_candidates: Vec<Candidate>) -> EngineConfig {
         let upstreams = self.config.upstreams.iter().zip(&self.places.upstreams);
         EngineConfig {
             web: Arc::clone(&self.certificate),
             web_socket,
-            web_addresses,
+            web_candidates,
             // A phone that registered may be anywhere.
             plain: profile(InterfaceId(0), self.config.media.srtp, MediaSource::Nat),
             upstreams: upstreams
@@ -309,6 +355,7 @@ mod tests {
     #[test]
     fn a_call_that_no_worker_takes_is_answered_503() {
         let relays = Relays {
+            _connections: None,
             workers: Vec::new(),
             placement: RandomState::new(),
             looks: Arc::default(),

@@ -13,6 +13,7 @@ mod command;
 mod destinations;
 mod dns;
 mod front;
+mod ice_tcp;
 mod issuer;
 mod keys;
 mod killed;

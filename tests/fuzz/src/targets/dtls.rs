@@ -244,7 +244,7 @@ impl<'d> Scene<'d> {
         let mut count = 0;
         while let Some(transmit) = self.web.poll_transmit() {
             count += 1;
-            if transmit.to == at(1) {
+            if transmit.to.address == at(1) {
                 self.to_browser.push(transmit.bytes);
             }
         }

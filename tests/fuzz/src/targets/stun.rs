@@ -200,7 +200,9 @@ impl Scene {
         let is_alive = self.last.is_some_and(|last| self.now < last + CONSENT);
         match self.agent.consent(self.now) {
             Consent::To(to) => {
-                assert!(is_alive && self.proved.contains(&to) && known.contains(&to))
+                assert!(is_alive && to.connection.is_none());
+                let to = to.address;
+                assert!(self.proved.contains(&to) && known.contains(&to));
             }
             Consent::Lost => assert!(!is_alive && !self.proved.is_empty()),
             Consent::None => assert!(self.proved.is_empty()),

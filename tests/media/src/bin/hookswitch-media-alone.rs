@@ -20,7 +20,7 @@ use hookswitch_media::{
     ng::bencode::Value,
     ports::{Address, Interface},
     run::{Worker, WorkerConfig},
-    sdp::Protocol,
+    sdp::{Candidate, CandidateTransport, Protocol},
     sockets::{InterfaceId, SocketId},
     transport::Latch,
 };
@@ -199,7 +199,10 @@ fn engine(web: Arc<DtlsConfig>, web_socket: SocketId, bound: SocketAddr) -> Engi
     let config = Config {
         web,
         web_socket,
-        web_addresses: vec![bound],
+        web_candidates: vec![Candidate {
+            address: bound,
+            transport: CandidateTransport::Udp,
+        }],
         plain: PlainProfile {
             interface: InterfaceId(0),
             protocol: Protocol::Avp,

@@ -1,6 +1,7 @@
 //! The engine as a whole, on a virtual clock.
 
 mod calls;
+mod connections;
 mod looks;
 mod renegotiations;
 mod sessions;

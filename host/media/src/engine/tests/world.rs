@@ -11,7 +11,7 @@ use super::super::*;
 use crate::{
     Direction, Leg,
     config::{Limits, PlainProfile},
-    sdp::{Protocol, Session},
+    sdp::{Candidate, CandidateTransport, Protocol, Session},
     sockets::{InterfaceId, OpenError, Pair},
     testing::{Browser, dtls_config, packet},
     transport::Latch,
@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) browser: Browser,
     pub(super) browser_at: SocketAddr,
+    /// A connection, if it comes by one.
+    pub(super) browser_by: SocketId,
     /// What the browser heard, in the clear.
     pub(super) heard: Vec<Vec<u8>>,
     /// What phones heard besides what [`World::arrive`] gave.
@@ -126,7 +128,10 @@ impl World {
         let mut config = Config {
             web: Arc::clone(&web),
             web_socket: WEB,
-            web_addresses: vec!["203.0.113.1:3478".parse().unwrap()],
+            web_candidates: vec![Candidate {
+                address: "203.0.113.1:3478".parse().unwrap(),
+                transport: CandidateTransport::Udp,
+            }],
             plain: PlainProfile {
                 interface: InterfaceId(0),
                 protocol: Protocol::Avp,
@@ -152,6 +157,7 @@ impl World {
             now,
             browser,
             browser_at: at,
+            browser_by: WEB,
             heard: Vec::new(),
             phone_heard: Vec::new(),
             said: Vec::new(),
@@ -224,11 +230,11 @@ impl World {
                 Output::Transmit { bytes, .. } if self.lost > 0 && (20..64).contains(&bytes[0]) => {
                     self.lost -= 1;
                 }
-                Output::Transmit { socket, bytes, .. } if socket != WEB => {
+                Output::Transmit { socket, bytes, .. } if socket != self.browser_by => {
                     self.phone_heard.push(bytes);
                 }
                 Output::Transmit { socket, to, bytes } => {
-                    assert_eq!((socket, to), (WEB, self.browser_at));
+                    assert_eq!((socket, to), (self.browser_by, self.browser_at));
                     self.heard.extend(self.browser.receive(self.now, &bytes));
                 }
                 Output::Dead { call, reason } => {
@@ -283,8 +289,12 @@ impl World {
         let end = self.now + time;
         loop {
             let sent = std::mem::take(&mut self.browser.outbox);
-            for bytes in &sent {
-                self.arrive(WEB, self.browser_at, bytes);
+            for bytes in sent.clone() {
+                if self.browser_by == WEB {
+                    self.arrive(WEB, self.browser_at, &bytes);
+                } else {
+                    self.by_connection(bytes);
+                }
             }
             let due = self
                 .engine
@@ -308,6 +318,16 @@ impl World {
 
     pub(super) fn run_ms(&mut self, ms: u64) {
         self.run(Duration::from_millis(ms));
+    }
+
+    /// The browser's, by its connection.
+    pub(super) fn by_connection(&mut self, bytes: Vec<u8>) {
+        let (connection, from) = (self.browser_by, self.browser_at);
+        self.handle(Input::Packet {
+            connection,
+            from,
+            bytes,
+        });
     }
 
     /// A datagram from somebody; what leaves for it.

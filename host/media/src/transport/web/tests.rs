@@ -1,16 +1,19 @@
 //! A browser against a transport, over a net that loses and reorders, on a virtual clock.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use super::*;
 use crate::testing::{Browser, dtls_config, packet};
 
-const AT: SocketAddr = SocketAddr::new(
-    std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
-    50_000,
-);
-const STRANGER: SocketAddr = SocketAddr::new(
-    std::net::IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)),
-    1234,
-);
+const AT: Peer = by_udp([192, 0, 2, 1], 50_000);
+const STRANGER: Peer = by_udp([203, 0, 113, 9], 1234);
+
+const fn by_udp([a, b, c, d]: [u8; 4], port: u16) -> Peer {
+    Peer {
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), port),
+        connection: None,
+    }
+}
 
 fn rtp(sequence: u16) -> Vec<u8> {
     let mut packet = vec![0x80, 111, 0, 0, 0, 0, 0, 160, 0, 0, 0, 1, 1, 2, 3, 4];
@@ -65,7 +68,7 @@ impl Net {
         self.chance % of
     }
 
-    fn receive(&mut self, from: SocketAddr, bytes: &[u8]) -> (Received, Vec<u8>) {
+    fn receive(&mut self, from: Peer, bytes: &[u8]) -> (Received, Vec<u8>) {
         let mut buffer = [0; 2048];
         let mut packet = packet(&mut buffer, bytes);
         let received = self.web.receive(self.now, from, &mut packet);

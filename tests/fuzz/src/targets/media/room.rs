@@ -12,7 +12,7 @@ use hookswitch_media::{
     config::{Config, Limits, PlainProfile},
     engine::{Engine, Gauges, Input, Output},
     packet::Packet,
-    sdp::Protocol,
+    sdp::{Candidate, CandidateTransport, Protocol},
     sockets::{InterfaceId, OpenError, Pair, SocketId, Sockets},
     transport::Latch,
 };
@@ -104,7 +104,10 @@ impl Room {
         let config = Config {
             web: Arc::new(own.clone()),
             web_socket: WEB,
-            web_addresses: vec![address],
+            web_candidates: vec![Candidate {
+                address,
+                transport: CandidateTransport::Udp,
+            }],
             plain: profile(Protocol::Avp, &[], Latch::Signalled),
             upstreams: vec![
                 profile(Protocol::Savp, &[], Latch::Symmetric),
