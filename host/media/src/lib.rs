@@ -90,6 +90,17 @@ pub enum Role {
     Answer,
 }
 
+/// A key was pressed in signalling (INFO), by an end of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Press {
+    /// Whose it is.
+    pub branch: Branch,
+    /// Which way it travels.
+    pub direction: Direction,
+    /// The body, `application/dtmf-relay` or `application/dtmf`.
+    pub body: Bytes,
+}
+
 /// What becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -97,6 +108,8 @@ pub enum Answer {
     Unchanged,
     /// It leaves with this body.
     Replace(Bytes),
+    /// It does not leave: what it says is in the media now.
+    Taken,
     /// It does not leave.
     Refuse {
         /// 488, 500, …

@@ -274,7 +274,7 @@ impl Scene {
                     id,
                     reply: StoreReply::Session(None),
                 },
-                Output::Media { id, .. } => Input::MediaDone {
+                Output::Media { id, .. } | Output::Key { id, .. } => Input::MediaDone {
                     id,
                     verdict: MediaVerdict::Unchanged,
                 },

@@ -18,7 +18,7 @@ use crate::{
     Role,
     codec::PAYLOAD_BYTES_MAX,
     packet::{PACKET_TAIL_BYTES, Packet},
-    relay::{Forward, Payload, Stream, StreamIds, StreamStats},
+    relay::{EventPayload, Forward, Key, Payload, Stream, StreamIds, StreamStats},
     rtcp,
     sdp::{Section, Session},
     sockets::{OpenError, SocketId},
@@ -27,6 +27,9 @@ use crate::{
 
 /// A packet of ours that was transcoded, with room for what SRTP adds.
 const MORE_BYTES_MAX: usize = 12 + PAYLOAD_BYTES_MAX + PACKET_TAIL_BYTES;
+
+/// An event, with room for what SRTP adds.
+const EVENT_BYTES_MAX: usize = 16 + PACKET_TAIL_BYTES;
 
 pub(super) struct Leg {
     pub(super) way: Way,
@@ -212,6 +215,42 @@ impl Leg {
                 return;
             }
             if let Some((socket, to)) = self.seal_rtp(section, &mut packet) {
+                send(socket, to, packet.bytes());
+            }
+        }
+    }
+
+    /// A key for this end. Gives whether it will be told.
+    pub(super) fn press(
+        &mut self,
+        now: Instant,
+        section: usize,
+        key: Key,
+        events: EventPayload,
+    ) -> bool {
+        let stream = self.streams.get_mut(section).and_then(Option::as_mut);
+        stream.is_some_and(|stream| stream.press(now, key, events))
+    }
+
+    /// When something is to be said of a key.
+    pub(super) fn event_due(&self) -> Option<Instant> {
+        let streams = self.streams.iter().flatten();
+        streams.filter_map(Stream::event_due).min()
+    }
+
+    /// Says it.
+    pub(super) fn send_events(
+        &mut self,
+        now: Instant,
+        send: &mut dyn FnMut(SocketId, SocketAddr, &[u8]),
+    ) {
+        for section in 0..self.streams.len() {
+            let mut buffer = [0; EVENT_BYTES_MAX];
+            let mut packet = Packet::new(&mut buffer, 0);
+            let stream = self.streams.get_mut(section).and_then(Option::as_mut);
+            if stream.is_some_and(|stream| stream.event(now, &mut packet) == Forward::Send)
+                && let Some((socket, to)) = self.seal_rtp(section, &mut packet)
+            {
                 send(socket, to, packet.bytes());
             }
         }

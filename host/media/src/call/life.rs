@@ -100,6 +100,7 @@ impl Call {
             Way::Web(web) => web.transport.poll_timeout(),
             Way::Plain(_) => None,
         });
+        let due = due.chain(self.events_due());
         due.chain([self.life.look]).min().unwrap_or(self.life.look)
     }
 

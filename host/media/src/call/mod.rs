@@ -5,6 +5,7 @@
 //! whoever answers: a browser has one PeerConnection. The newest answer is who is heard, until signalling says who has won.
 
 pub(crate) mod desk;
+mod keys;
 mod leg;
 mod life;
 mod packets;

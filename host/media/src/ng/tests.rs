@@ -89,7 +89,7 @@ impl Scene {
                     let what = match answer {
                         Answer::Replace(sdp) => String::from_utf8(sdp.to_vec()).unwrap(),
                         Answer::Refuse { status, reason } => format!("{status} {reason}"),
-                        Answer::Unchanged => "unchanged".to_owned(),
+                        Answer::Unchanged | Answer::Taken => "unchanged".to_owned(),
                     };
                     self.note(&format!("ask {} is answered: {}", id.0, what.trim_end()));
                 }

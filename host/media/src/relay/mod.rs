@@ -3,6 +3,7 @@
 //!
 //! Where the ends share a codec, it touches no payload and never allocates for a packet.
 
+mod keys;
 mod quality;
 mod reception;
 mod reports;
@@ -11,6 +12,7 @@ mod transcode;
 use std::time::{Duration, Instant};
 
 use crate::{codec::PAYLOAD_BYTES_MAX, packet::Packet, rtp};
+pub use keys::{EventPayload, Key};
 pub use quality::mean_opinion_score;
 use reception::{Place, Reception};
 use reports::Reports;
@@ -64,6 +66,7 @@ pub struct Stream {
     next: Next,
     tally: Tally,
     reports: Reports,
+    keys: keys::Keys,
     /// Where the ends share no codec.
     transcoder: Option<Box<Transcoder>>,
     /// Whether what becomes of packets has changed so much since the last one that the sender's numbers say nothing any more.
@@ -147,6 +150,7 @@ impl Stream {
             },
             tally: Tally::default(),
             reports: Reports::default(),
+            keys: keys::Keys::default(),
             transcoder: None,
             is_anew: false,
         }
@@ -196,6 +200,10 @@ impl Stream {
         };
         if let Some(transcoder) = self.transcoder.take() {
             return self.transcode(now, packet, header, transcoder);
+        }
+        if self.keys.is_down() {
+            self.skip(&header);
+            return Forward::Drop;
         }
         let mut payloads = self.payloads.iter();
         let payload = payloads.find(|payload| payload.from == header.payload_type);

@@ -178,6 +178,20 @@ impl Media {
         }
     }
 
+    /// As [`Media::ask`], of a key. Only the engine has a way to tell the other end.
+    pub(crate) fn press(
+        &self,
+        by: By,
+        from: WorkerId,
+        id: AskId,
+        press: media::Press,
+    ) -> Result<(), media::Answer> {
+        match (by, &self.relays) {
+            (By::Relay, Some(relays)) => relays.press(from, id, press),
+            (By::Relay, None) | (By::Nobody | By::Rtpengine, _) => Err(media::Answer::Unchanged),
+        }
+    }
+
     /// An answer is not waited for any more. The engine answers faster than it could be told.
     pub(crate) fn withdraw(&self, from: WorkerId, id: AskId) {
         if let Some(rtpengines) = &self.rtpengines {

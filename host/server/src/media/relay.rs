@@ -113,6 +113,20 @@ impl Relays {
         })
     }
 
+    pub(super) fn press(
+        &self,
+        from: WorkerId,
+        id: AskId,
+        press: media::Press,
+    ) -> Result<(), media::Answer> {
+        let id = Askers::number(from, id);
+        let told = match self.worker(&press.branch.call) {
+            Some(worker) => worker.tell(Input::Press { id, press }),
+            None => Err(Busy),
+        };
+        told.map_err(|Busy| media::Answer::Unchanged)
+    }
+
     pub(super) fn hear(&self, news: media::News) {
         let Some(worker) = self.worker(news.call()) else {
             return;

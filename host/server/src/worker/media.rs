@@ -141,6 +141,30 @@ impl Worker {
         }
     }
 
+    /// Whoever answers for the branch may have a way to tell the other end of a key.
+    pub(super) fn press(
+        &mut self,
+        id: AskId,
+        branch: MediaBranch,
+        direction: Direction,
+        body: Bytes,
+    ) {
+        let media = &self.shared.media;
+        let press = media::Press {
+            branch: branch_of(media, branch),
+            direction: direction_of(direction),
+            body,
+        };
+        let by = self.seats.find(&press.branch).unwrap_or(By::Nobody);
+        match media.press(by, self.id, id, press) {
+            Ok(()) => drop(self.seats.asked.insert(id)),
+            Err(answer) => {
+                let verdict = verdict(answer);
+                self.inputs.push_back(Input::MediaDone { id, verdict });
+            }
+        }
+    }
+
     /// It need not have been media that was asked.
     pub(super) fn withdraw(&mut self, id: AskId) {
         if self.seats.asked.remove(&id) {
@@ -194,15 +218,19 @@ pub(super) async fn late_answers(mut late: mpsc::UnboundedReceiver<Late>, worker
 fn ask_of(media: &Media, description: Description) -> media::Ask {
     media::Ask {
         branch: branch_of(media, description.branch),
-        direction: match description.direction {
-            Direction::ToCallee => media::Direction::ToCallee,
-            Direction::ToCaller => media::Direction::ToCaller,
-        },
+        direction: direction_of(description.direction),
         role: match description.role {
             SdpRole::Offer => media::Role::Offer,
             SdpRole::Answer => media::Role::Answer,
         },
         sdp: description.sdp,
+    }
+}
+
+fn direction_of(direction: Direction) -> media::Direction {
+    match direction {
+        Direction::ToCallee => media::Direction::ToCallee,
+        Direction::ToCaller => media::Direction::ToCaller,
     }
 }
 
@@ -231,6 +259,7 @@ fn verdict(answer: media::Answer) -> MediaVerdict {
     match answer {
         media::Answer::Unchanged => MediaVerdict::Unchanged,
         media::Answer::Replace(sdp) => MediaVerdict::Replace(sdp),
+        media::Answer::Taken => MediaVerdict::Taken,
         media::Answer::Refuse { status, reason } => MediaVerdict::Refuse { status, reason },
     }
 }

@@ -242,6 +242,12 @@ impl Worker {
                     mode,
                 },
             ),
+            Output::Key {
+                id,
+                branch,
+                direction,
+                body,
+            } => self.press(id, branch, direction, body),
             Output::MediaNews(news) => self.tell_media(news),
             // A hook that runs on is bounded by its own limits; its late verdict is ignored.
             Output::Withdraw { id } => self.withdraw(id),

@@ -169,7 +169,7 @@ impl Proxy {
 
     pub(super) fn on_ack_media(&mut self, mut ack: PendingAck, verdict: MediaVerdict) {
         match verdict {
-            MediaVerdict::Unchanged => {}
+            MediaVerdict::Unchanged | MediaVerdict::Taken => {}
             MediaVerdict::Refuse { .. } => without_body(&mut ack.message),
             MediaVerdict::Replace(sdp) => {
                 if ack.message.set_body(sdp, None).is_err() {

@@ -129,6 +129,13 @@ impl Proxy {
         }
     }
 
+    /// Does media of this call pass through us?
+    pub(super) fn is_anchored(&self, call: CallKey) -> bool {
+        self.calls
+            .peek(call)
+            .is_some_and(|call| call.anchor.is_some())
+    }
+
     /// A 2xx of a branch makes a dialog; `response` is as it goes to the caller.
     pub(super) fn anchor_dialog(&mut self, id: BranchId, response: &Message) {
         let now = self.now();

@@ -13,6 +13,7 @@ use super::{
     ids::{BranchId, CallKey, TxId},
     io::{BranchInfo, Cause, Direction, Hook, MediaBranch, MediaVerdict, Output, SdpRole, Verdict},
     media::Told,
+    reply::Reply,
     request::MAX_FORWARDS,
     server_tx::{Candidate, Phase},
     via::ViaBranch,
@@ -202,12 +203,24 @@ impl Proxy {
         let Some(tx) = self.servers.get(&branch.tx) else {
             return;
         };
-        if !carries_session(&branch.request) {
-            return self.send_branch(id);
-        }
         let direction = tx
             .dialog
             .map_or(Direction::ToCallee, |dialog| dialog.direction);
+        if tx.dialog.is_some() && is_key(&branch.request) && self.is_anchored(tx.call) {
+            let body = branch.request.body().clone();
+            let branch = self.media_branch(branch, &branch.request);
+            let ask = self.ask_id(Waiting::BranchMedia(id));
+            self.outputs.push_back(Output::Key {
+                id: ask,
+                branch,
+                direction,
+                body,
+            });
+            return self.branch_waits(id, ask);
+        }
+        if !carries_session(&branch.request) {
+            return self.send_branch(id);
+        }
         let request = Arc::clone(&branch.request);
         let (call, media) = (tx.call, self.media_branch(branch, &request));
         let mode = self.media_mode(branch);
@@ -256,10 +269,21 @@ impl Proxy {
                     }
                 }
             }
+            MediaVerdict::Taken => self.answer_for(id),
             MediaVerdict::Refuse { status, reason } => {
                 self.drop_branch(id, Some(Failure::own(status, Cause::Refused, reason)));
             }
         }
+    }
+
+    /// In the place of whoever the request was for.
+    fn answer_for(&mut self, id: BranchId) {
+        let Some(tx) = self.branches.get(&id).map(|branch| branch.tx) else {
+            return;
+        };
+        self.forget_branch(id);
+        let told = "the other end is told in its media".to_owned();
+        self.reply(tx, Reply::new(200, Cause::Answered).detail(told));
     }
 
     /// Names the branch of the INVITE that made the dialog, now or back then.
@@ -346,10 +370,20 @@ pub(super) fn carries_session(message: &Message) -> bool {
 }
 
 fn is_sdp(message: &Message) -> bool {
+    has_type(message, "application/sdp")
+}
+
+/// Does it say that a key was pressed?
+fn is_key(message: &Message) -> bool {
+    let types = ["application/dtmf-relay", "application/dtmf"];
+    message.method() == Some(Method::Info) && types.iter().any(|known| has_type(message, known))
+}
+
+fn has_type(message: &Message, known: &str) -> bool {
     let media_type = message
         .raw(HeaderName::ContentType)
         .and_then(|value| TokenParams::parse(value).ok());
-    media_type.is_some_and(|media_type| media_type.token.eq_ignore_ascii_case("application/sdp"))
+    media_type.is_some_and(|media_type| media_type.token.eq_ignore_ascii_case(known))
 }
 
 /// RFC 3261 §16.6 item 3.

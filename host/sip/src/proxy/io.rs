@@ -71,7 +71,7 @@ pub enum Input {
         /// What the store says.
         reply: StoreReply,
     },
-    /// Answers [`Output::Media`].
+    /// Answers [`Output::Media`] and [`Output::Key`].
     MediaDone {
         /// Of the ask.
         id: AskId,
@@ -141,6 +141,18 @@ pub enum Output {
         sdp: Bytes,
         /// What a policy chose for the target, now or when the dialog began.
         mode: Option<MediaMode>,
+    },
+    /// A key was pressed in a call whose media passes through us: an INFO is about to be forwarded that says so. As with
+    /// [`Output::Media`], [`Input::MediaDone`] answers it.
+    Key {
+        /// Of this ask.
+        id: AskId,
+        /// As [`Output::Media`] has it.
+        branch: MediaBranch,
+        /// Which way it travels.
+        direction: Direction,
+        /// The body, `application/dtmf-relay` or `application/dtmf`.
+        body: Bytes,
     },
     /// What became of branches that media was asked about. Nothing is to be answered.
     MediaNews(MediaNews),

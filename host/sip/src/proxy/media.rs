@@ -51,13 +51,15 @@ pub enum SdpRole {
     Answer,
 }
 
-/// The answer to [`Output::Media`].
+/// The answer to [`Output::Media`] and [`Output::Key`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaVerdict {
     /// Passes untouched.
     Unchanged,
     /// Leaves with this body.
     Replace(Bytes),
+    /// It does not leave, for the other end hears of it in the media: the request gets 200.
+    Taken,
     /// A request gets this answer; a response, or an ACK, passes without its body, since a call that was answered cannot fail any more.
     Refuse {
         /// 488, 500, …

@@ -155,7 +155,7 @@ impl Proxy {
             return;
         };
         match verdict {
-            MediaVerdict::Unchanged => self.deliver(id, &response),
+            MediaVerdict::Unchanged | MediaVerdict::Taken => self.deliver(id, &response),
             MediaVerdict::Replace(sdp) => {
                 self.anchor_branch(id);
                 if response.set_body(sdp, None).is_err() {

@@ -301,6 +301,7 @@ impl<'d> Scene<'d> {
                         self.calls.insert(branch.call);
                     }
                 }
+                Output::Key { id, .. } => self.media.push(id),
                 Output::Withdraw { id } => {
                     self.asks.retain(|ask| ask.id != id);
                     self.stores.retain(|(other, _)| *other != id);

@@ -170,7 +170,7 @@ impl Desk {
             match told.map_err(|error| error.to_string())? {
                 Output::Answer { id, answer } if id == of => match answer {
                     Answer::Replace(sdp) => return Ok(sdp.to_vec()),
-                    Answer::Unchanged => return Err("unchanged".to_owned()),
+                    Answer::Unchanged | Answer::Taken => return Err("unchanged".to_owned()),
                     Answer::Refuse { reason, .. } => return Err(reason),
                 },
                 Output::Answer { .. }

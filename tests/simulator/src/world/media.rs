@@ -8,7 +8,7 @@ use std::{
 };
 
 use hookswitch_sip::proxy::io::{
-    AskId, Direction, Input, MediaBranch, MediaMode, MediaNews, SdpRole,
+    AskId, Direction, Input, MediaBranch, MediaMode, MediaNews, MediaVerdict, SdpRole,
 };
 
 use super::{Event, World};
@@ -99,6 +99,17 @@ impl World {
             worker,
             life,
             input,
+        };
+        self.later(self.oracles.media, event);
+    }
+
+    /// Media has no way to tell the other end.
+    pub(super) fn press(&mut self, worker: usize, id: AskId) {
+        let verdict = MediaVerdict::Unchanged;
+        let event = Event::Worker {
+            worker,
+            life: self.node.life,
+            input: Box::new(Input::MediaDone { id, verdict }),
         };
         self.later(self.oracles.media, event);
     }

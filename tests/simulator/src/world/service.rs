@@ -42,6 +42,7 @@ impl World {
                     sdp,
                     mode,
                 } => self.ask_media(worker, id, &branch, (direction, role, mode), &sdp),
+                Output::Key { id, .. } => self.press(worker, id),
                 Output::MediaNews(news) => self.tell_media(&news),
                 Output::Withdraw { .. } => {
                     if self.ladder.show_asks {

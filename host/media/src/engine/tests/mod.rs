@@ -2,6 +2,7 @@
 
 mod calls;
 mod connections;
+mod keys;
 mod looks;
 mod renegotiations;
 mod sessions;

@@ -9,7 +9,7 @@ use std::{
 
 use super::super::*;
 use crate::{
-    Direction, Leg,
+    Branch, Direction, Leg,
     config::{Limits, PlainProfile},
     sdp::{Candidate, CandidateTransport, Protocol, Session},
     sockets::{InterfaceId, OpenError, Pair},

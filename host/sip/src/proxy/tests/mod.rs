@@ -6,6 +6,7 @@ mod calls;
 mod chaos;
 mod fork;
 mod hang_up;
+mod keys;
 mod odd;
 mod policy;
 mod refuse;
@@ -313,6 +314,14 @@ impl Net {
                 Output::Media { id, branch, .. } => {
                     self.media_call = Some(branch.call);
                     let verdict = self.media.clone();
+                    self.proxy
+                        .handle(self.now, Input::MediaDone { id, verdict });
+                }
+                Output::Key { id, body, .. } => {
+                    let verdict = match &body[..] {
+                        b"Signal=5" => MediaVerdict::Taken,
+                        _ => MediaVerdict::Unchanged,
+                    };
                     self.proxy
                         .handle(self.now, Input::MediaDone { id, verdict });
                 }

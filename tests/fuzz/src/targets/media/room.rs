@@ -154,7 +154,7 @@ impl Room {
                 );
                 None
             }
-            Answer::Unchanged => panic!("told what was said: {ask:?}"),
+            Answer::Unchanged | Answer::Taken => panic!("told what was said: {ask:?}"),
         }
     }
 
