@@ -387,7 +387,7 @@ impl Client {
                 self.over(call, None);
             }
             // Its media has died, or the node was started anew.
-            (Work::Query, Reply::Failed { .. }) => self.over(call, None),
+            (Work::Query, Reply::Failed { reason }) => self.died(call, &reason),
             (Work::Query, Reply::Done { .. } | Reply::Full | Reply::Pong) => {}
         }
     }
@@ -411,6 +411,18 @@ impl Client {
             call.waits = false;
             self.go_on(now, name);
         }
+    }
+
+    /// One that still rings may be offered anew.
+    fn died(&mut self, name: &Arc<str>, reason: &str) {
+        let known = self.calls.get(name);
+        if known.is_some_and(|call| !call.dialogs.is_empty()) {
+            self.outputs.push_back(Output::Dead {
+                call: Arc::clone(name),
+                reason: format!("rtpengine has ended it: {reason}"),
+            });
+        }
+        self.over(name, None);
     }
 
     /// Forgets a call, unless something of it is still to be done: then it begins anew.

@@ -74,6 +74,13 @@ pub enum Output {
         /// From now on.
         health: Health,
     },
+    /// The media of a call that was answered has died: its dialogs are to be ended.
+    Dead {
+        /// Its name.
+        call: Arc<str>,
+        /// In plain words.
+        reason: String,
+    },
     /// A call is over at its node.
     Over {
         /// Its name.

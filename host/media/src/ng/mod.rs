@@ -32,7 +32,7 @@ pub const PING_EVERY: Duration = Duration::from_secs(5);
 /// The same while it is not.
 pub const PING_DOWN_EVERY: Duration = Duration::from_secs(1);
 /// How often a node is asked about each of its calls: rtpengine forgets those whose media has died.
-pub const QUERY_EVERY: Duration = Duration::from_secs(300);
+pub const QUERY_EVERY: Duration = Duration::from_secs(60);
 /// Commands of one call that wait for the one before them.
 pub const QUEUED_MAX: usize = 16;
 /// Dialogs of one call that are up at a time.

@@ -96,6 +96,7 @@ impl Scene {
                 Output::Health { node, health } => {
                     self.note(&format!("node {} is {health:?}", node.0));
                 }
+                Output::Dead { call, reason } => self.note(&format!("{call} is dead: {reason}")),
                 Output::Over { call, .. } => self.note(&format!("{call} is over")),
             }
         }
@@ -428,8 +429,27 @@ fn a_call_that_its_node_has_forgotten_is_forgotten() {
     scene.shows(expect![[r#"
         0ms → node 0 offer x caller → -
         0ms ask 1 is answered: v=1
-        300000ms → node 0 query x
-        300000ms x is over
+        60000ms → node 0 query x
+        60000ms x is over
+    "#]]);
+}
+
+#[test]
+fn a_call_that_was_answered_and_that_its_node_has_forgotten_is_dead() {
+    let mut scene = Scene::datagrams(1);
+    scene.offer("x");
+    scene.input(answered("x", "b"));
+    scene.pass(QUERY_EVERY);
+    scene.habits[0] = Habit::Fails("Unknown call-id");
+    scene.pass(QUERY_EVERY);
+    assert_eq!(scene.client.calls(), 0);
+    scene.shows(expect![[r#"
+        0ms → node 0 offer x caller → -
+        0ms ask 1 is answered: v=1
+        60000ms → node 0 query x
+        120000ms → node 0 query x
+        120000ms x is dead: rtpengine has ended it: Unknown call-id
+        120000ms x is over
     "#]]);
 }
 

@@ -278,6 +278,7 @@ impl Thread<'_> {
                 Output::Send { node, bytes } => self.send(node, bytes),
                 Output::Answer { id, answer } => self.answer(id, answer),
                 Output::Health { node, health } => self.health(node, health),
+                Output::Dead { call, reason } => self.askers.dead(&call, &reason),
                 Output::Over { call, totals } => over(&call, totals),
             }
         }

@@ -194,7 +194,9 @@ impl<'d> Scene<'d> {
                     }
                     self.sent.push((node, bytes));
                 }
-                Output::Over { call, .. } => assert!(CALLS.contains(&&*call)),
+                Output::Dead { call, .. } | Output::Over { call, .. } => {
+                    assert!(CALLS.contains(&&*call));
+                }
                 Output::Health { .. } => {}
             }
         }
