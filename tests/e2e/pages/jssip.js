@@ -141,6 +141,7 @@ window.phone = {
   /** Ends the call in whichever way its state asks for: CANCEL, a 480, or BYE. */
   hangup: () => session?.terminate(call.state === "ringing" ? { status_code: 480 } : {}),
   press: (keys) => session.sendDTMF(keys, { transportType: "RFC2833" }),
+  pressByInfo: (keys) => session.sendDTMF(keys, { transportType: "INFO" }),
   hold, restartIce, refer, message, heard, heardAt,
   status: () => ({ account, registered: userAgent.isRegistered(), call: { ...call } }),
   messages: () => messages,

@@ -222,6 +222,12 @@ impl<'a> Phone<'a> {
         self.run(&format!("void phone.press({})", json!(key)));
     }
 
+    /// Presses a key by SIP INFO. JsSIP's page alone can.
+    #[track_caller]
+    pub fn presses_by_info(&self, key: char) {
+        self.run(&format!("void phone.pressByInfo({})", json!(key)));
+    }
+
     /// Waits until the other side presses this key: a browser plays both tones of it.
     #[track_caller]
     pub fn hears_key(&self, key: char) {

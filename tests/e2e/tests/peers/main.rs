@@ -35,6 +35,7 @@ macro_rules! with_libraries {
 mod between_browsers;
 mod configuration;
 mod from_pbx;
+mod keys;
 mod losses;
 mod media;
 mod phones;
