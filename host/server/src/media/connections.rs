@@ -61,6 +61,7 @@ pub(super) type Port = (std::net::TcpListener, Weak<Worker>);
 /// The thread. Dropped, it ends.
 #[derive(Debug)]
 pub(super) struct Connections {
+    connected: Arc<Connected>,
     _runs: oneshot::Sender<()>,
 }
 
@@ -111,6 +112,7 @@ impl Connections {
             listener.set_nonblocking(true)?;
         }
         let (runs, ended) = oneshot::channel::<()>();
+        let all = Arc::clone(&connected);
         thread::Builder::new()
             .name("media-tcp".to_owned())
             .spawn(move || {
@@ -122,7 +124,15 @@ impl Connections {
                     Err(error) => tracing::error!(%error, "no media over TCP"),
                 }
             })?;
-        Ok(Self { _runs: runs })
+        Ok(Self {
+            connected: all,
+            _runs: runs,
+        })
+    }
+
+    /// How many are open.
+    pub(super) fn count(&self) -> usize {
+        self.connected.queues().len()
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
 pub(super) struct Relays {
     workers: Vec<Arc<Worker>>,
     /// Of browsers that come by TCP.
-    _connections: Option<Connections>,
+    connections: Option<Connections>,
     /// A peer that knew the key could choose the worker of its calls.
     placement: RandomState,
     looks: Arc<Looks>,
@@ -85,7 +85,7 @@ impl Relays {
             false => Some(Connections::start(ports, common.connected)?),
         };
         let relays = Self {
-            _connections: connections,
+            connections,
             workers,
             placement: RandomState::new(),
             looks: Arc::clone(&common.looks),
@@ -181,6 +181,16 @@ impl Relays {
     /// Writes metrics, of each worker.
     pub(super) fn render(&self, out: &mut String) {
         self.quality.render(out);
+        if let Some(connections) = &self.connections {
+            let name = "media_connections";
+            head(
+                out,
+                name,
+                "gauge",
+                "Connections that browsers send media by",
+            );
+            line(out, name, "", connections.count());
+        }
         type Read = fn(&Counters) -> u64;
         let metrics: [(&str, &str, &str, Read); 6] = [
             (
@@ -369,7 +379,7 @@ mod tests {
     #[test]
     fn a_call_that_no_worker_takes_is_answered_503() {
         let relays = Relays {
-            _connections: None,
+            connections: None,
             workers: Vec::new(),
             placement: RandomState::new(),
             looks: Arc::default(),

@@ -105,6 +105,7 @@ async fn a_check_is_answered_on_its_connection() {
     let answer = Message::parse(&answer).unwrap();
     assert_eq!(answer.kind, Kind::Success);
     assert!(answer.is_authentic(&ice.password));
+    assert_eq!(scene.total("hookswitch_media_connections", "").await, 1);
     scene.end().await;
 }
 
