@@ -23,6 +23,8 @@ const POLICIES: [&str; 4] = ["header-rules", "prefix-router", "digest-auth", "jw
 pub enum Setup {
     /// Registers everybody, and sends numbers that begin with 9 to the PBX; both by policies.
     Policies(RulesAt),
+    /// What the demo does.
+    Demo,
     /// Registers who has a user's password, on disk.
     Registrar,
     /// Registers who has a user's password, and has an rtpengine between browsers and phones. Phones that are called are offered this.
@@ -124,7 +126,15 @@ pub(crate) fn write_configuration(folder: &Path, setup: Setup, pbx: SocketAddr) 
     if let Setup::Tokens = setup {
         issue_tokens(folder);
     }
+    if let Setup::Demo = setup {
+        copy_demo(folder);
+    }
+    write("hookswitch.toml", main_file(setup, pbx));
+}
+
+fn main_file(setup: Setup, pbx: SocketAddr) -> String {
     let parts = match setup {
+        Setup::Demo => return demo(),
         Setup::Policies(rules) => [policies(pbx, rules), String::new()],
         Setup::Registrar => [registrar(), String::new()],
         Setup::Media(nodes, rtp) => [registrar(), media(nodes, rtp)],
@@ -138,8 +148,33 @@ pub(crate) fn write_configuration(folder: &Path, setup: Setup, pbx: SocketAddr) 
     if !text.contains("[media]") {
         text += DIRECT;
     }
-    write("hookswitch.toml", text);
+    text
 }
+
+/// As it is shipped, but at any ports, and with a ladder for when a test fails.
+fn demo() -> String {
+    let text = fs::read_to_string(here().join(DEMO).join("hookswitch.toml"));
+    let text = text.expect("the demo's configuration");
+    let anywhere = |line: &str| match line.starts_with("address = ") {
+        true => "address = \"127.0.0.1:0\"\n".to_owned(),
+        false => format!("{line}\n"),
+    };
+    text.lines().map(anywhere).collect::<String>() + CAPTURE
+}
+
+/// What its policies read.
+pub(crate) fn copy_demo(folder: &Path) {
+    for file in ["header-rules.json", "prefix-router.json"] {
+        fs::copy(here().join(DEMO).join(file), folder.join(file)).expect("a file of the demo");
+    }
+}
+
+const DEMO: &str = "../../examples/softphone/demo";
+
+const CAPTURE: &str = "
+[capture]
+file = \"capture.pcap\"
+";
 
 /// The pages with SIP.js and with JsSIP, side by side.
 fn copy_pages(folder: &Path) {

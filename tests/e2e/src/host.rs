@@ -19,9 +19,10 @@ use crate::{
     account::{Transport, uri_of},
     built,
     configuration::{
-        INLINE, RulesAt, Setup, copy_components, edge_rules, inline_rules, pin, write_configuration,
+        INLINE, RulesAt, Setup, copy_components, copy_demo, edge_rules, inline_rules, pin,
+        write_configuration,
     },
-    here, http, made, ports,
+    http, made, ports,
 };
 
 const LOG_LINES_SHOWN_MAX: usize = 60;
@@ -315,10 +316,7 @@ pub fn check(name: &str, configuration: &str) {
     let folder = built().join("e2e").join(name);
     fs::create_dir_all(folder.join("pages")).expect("a folder");
     copy_components(&folder);
-    for file in ["header-rules.json", "prefix-router.json"] {
-        let demo = here().join("../../examples/softphone/demo").join(file);
-        fs::copy(demo, folder.join(file)).expect("a file of the demo");
-    }
+    copy_demo(&folder);
     fs::write(folder.join("hookswitch.toml"), configuration).expect("the configuration");
     let judged = Command::new(made(built().join("hookswitch")))
         .args(["check", "hookswitch.toml"])

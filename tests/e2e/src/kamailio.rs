@@ -63,6 +63,7 @@ impl Kamailio {
             Setup::Relay(Announce::Contact, _) => (None, None),
             Setup::Beside(Upstream { transport, .. }) => (Some("BESIDE"), Some(transport)),
             Setup::Policies(_)
+            | Setup::Demo
             | Setup::Registrar
             | Setup::Media(..)
             | Setup::Engine(_)
