@@ -13,7 +13,7 @@
   /** `connections`: how many there were. The rest is of the newest one: packets `lost`, and of the samples played how many were `concealed`. */
   window.received = async () => {
     const newest = connections.at(-1);
-    const stats = [...(await newest.getStats()).values()];
+    const stats = newest ? [...(await newest.getStats()).values()] : [];
     const streams = stats.filter(({ type, kind }) => type === "inbound-rtp" && kind === "audio");
     const sum = (name) => streams.reduce((total, stream) => total + (stream[name] ?? 0), 0);
     return {

@@ -15,6 +15,9 @@ const POLL_MS: u64 = 50;
 /// A pause that is no pause of the network's.
 const QUIET_MS: u64 = 500;
 
+/// Of sound.
+pub const GAP_MS_MAX: usize = 100;
+
 /// How a phone that knows no WebRTC carries its media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rtp {
@@ -83,6 +86,14 @@ pub trait Far {
             self.recording()
                 .is_some_and(|file| sound::heard(&file, already, hz) == Heard::Tone)
         });
+    }
+
+    /// Whether what was recorded since its first `already` bytes is `ms` or more of this tone, without a gap that one hears.
+    fn heard_all(&self, already: usize, ms: usize, hz: u32) -> bool {
+        self.recording().is_some_and(|file| {
+            let (recorded, gap) = sound::longest_gap(&file, already, hz);
+            recorded >= ms && gap <= GAP_MS_MAX
+        })
     }
 
     /// Waits until nothing comes for a while, or silence.

@@ -8,10 +8,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{PATIENCE_MS, browser::Browser, here};
+use crate::{PATIENCE_MS, browser::Browser, far::GAP_MS_MAX, here};
 
 /// A level of sound above which a tone counts as heard; [`Phone::hears`].
 const HEARD_LEVEL_MIN: f64 = 0.3;
+/// How fast Chromium plays what comes: as fast as the codec samples.
+const KHZ_MIN: usize = 8;
 /// Width of a bin of the page's spectrum, and a little more.
 const HEARD_HZ_OFF_MAX: u32 = 15;
 
@@ -255,6 +257,32 @@ impl<'a> Phone<'a> {
     #[track_caller]
     pub fn hears_nothing(&self) {
         self.until(&format!("phone.heard().level < {HEARD_LEVEL_MIN}"));
+    }
+
+    /// How many connections the page has made.
+    #[track_caller]
+    pub fn connections(&self) -> u64 {
+        self.run("received()")["connections"]
+            .as_u64()
+            .expect("a number")
+    }
+
+    /// Listens for so long; whether it heard all of it but for a gap. Chromium itself may have to make up sound on a busy machine, but a
+    /// packet that it says is lost fails the test.
+    #[track_caller]
+    pub fn hears_all(&self, ms: usize) -> bool {
+        let stretch = self.run(&format!(
+            "(async () => {{ \
+               const before = await received(); \
+               await new Promise((over) => setTimeout(over, {ms})); \
+               const after = await received(); \
+               return ['lost', 'all', 'concealed'].map((name) => after[name] - before[name]); \
+             }})()"
+        ));
+        let [lost, all, concealed] = [0, 1, 2].map(|nth| stretch[nth].as_i64().expect("a number"));
+        assert!(lost <= 0, "{}: {lost} packets are lost", self.account);
+        let samples = |ms: usize| i64::try_from(ms * KHZ_MIN).expect("a short time");
+        all >= samples(ms) / 2 && concealed * samples(ms) <= all * samples(GAP_MS_MAX)
     }
 
     /// Sends a MESSAGE and waits for its 200.

@@ -8,6 +8,8 @@ const HEADER_BYTES: usize = 44;
 const LISTENED_MS: usize = 300;
 /// A tone is heard if so much of the power is its own.
 const TONE_SHARE_MIN: f64 = 0.5;
+/// So finely a recording is looked at for gaps.
+const WINDOW_MS: usize = 20;
 /// Of the largest sample: less is silence.
 const SILENCE_MAX: f64 = 0.01;
 
@@ -28,21 +30,44 @@ pub enum Heard {
 /// What was recorded in the first `already` bytes does not count.
 #[must_use]
 pub fn heard(recording: &Path, already: usize, hz: u32) -> Heard {
-    let bytes = fs::read(recording).unwrap_or_default();
-    let (Some((channels, rate)), Some(data)) =
-        (format(&bytes), bytes.get(whole_samples(&bytes, already)..))
-    else {
+    let Some((rate, samples)) = samples(recording, already) else {
         return Heard::Nothing;
     };
-    let samples: Vec<f64> = data
-        .chunks_exact(2 * usize::from(channels))
-        .map(|pair| f64::from(i16::from_le_bytes([pair[0], pair[1]])) / f64::from(i16::MAX))
-        .collect();
     let listened = rate as usize * LISTENED_MS / 1_000;
     let Some(from) = samples.len().checked_sub(listened) else {
         return Heard::Nothing;
     };
     judge(&samples[from..], rate, hz)
+}
+
+/// How long the recording goes on after its first `already` bytes, and the longest time in that without this tone; in ms.
+#[must_use]
+pub fn longest_gap(recording: &Path, already: usize, hz: u32) -> (usize, usize) {
+    let Some((rate, samples)) = samples(recording, already) else {
+        return (0, 0);
+    };
+    let recorded = samples.len() * 1_000 / rate as usize;
+    (recorded, gap_ms(&samples, rate, hz))
+}
+
+fn gap_ms(samples: &[f64], rate: u32, hz: u32) -> usize {
+    let windows = samples.chunks_exact(rate as usize * WINDOW_MS / 1_000);
+    let heard: Vec<bool> = windows
+        .map(|window| judge(window, rate, hz) == Heard::Tone)
+        .collect();
+    let gaps = heard.split(|heard| *heard).map(<[bool]>::len);
+    gaps.max().unwrap_or_default() * WINDOW_MS
+}
+
+/// How many in a second, and those of the first channel, from 16 bits.
+fn samples(recording: &Path, already: usize) -> Option<(u32, Vec<f64>)> {
+    let bytes = fs::read(recording).ok()?;
+    let (channels, rate) = format(&bytes)?;
+    let data = bytes.get(whole_samples(&bytes, already)..)?;
+    let frames = data.chunks_exact(2 * usize::from(channels));
+    let sample = |frame: &[u8]| f64::from(i16::from_le_bytes([frame[0], frame[1]]));
+    let samples = frames.map(|frame| sample(frame) / f64::from(i16::MAX));
+    Some((rate, samples.collect()))
 }
 
 /// Where to begin: behind the header and what was there before, at a sample of the first channel.
@@ -98,5 +123,13 @@ mod tests {
         assert_eq!(judge(&sine(440, 0.3), 8_000, 440), Heard::Tone);
         assert_eq!(judge(&sine(440, 0.3), 8_000, 700), Heard::Noise);
         assert_eq!(judge(&sine(440, 0.001), 8_000, 440), Heard::Silence);
+    }
+
+    #[test]
+    fn a_gap_is_as_long_as_the_tone_is_away() {
+        let mut samples = sine(440, 0.3);
+        assert_eq!(gap_ms(&samples, 8_000, 440), 0);
+        samples[800..1_760].fill(0.0);
+        assert_eq!(gap_ms(&samples, 8_000, 440), 120);
     }
 }

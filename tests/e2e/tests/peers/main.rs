@@ -34,6 +34,8 @@ macro_rules! with_libraries {
 
 mod between_browsers;
 mod configuration;
+mod demo;
+mod forks;
 mod from_pbx;
 mod keys;
 mod losses;

@@ -24,6 +24,7 @@ const SCENARIOS: [(&str, Scenario); 6] = [
 fn browser_hangs_up(scene: &Scene<'_>) {
     scene.begins();
     scene.is_busy();
+    scene.no_gap();
     scene.browser_hangs_up();
 }
 
@@ -41,6 +42,7 @@ fn browser_holds_and_resumes(scene: &Scene<'_>) {
     scene.far.hears_nothing();
     scene.alice.holds(false);
     scene.both_hear_again();
+    scene.no_gap();
     scene.browser_hangs_up();
 }
 

@@ -62,6 +62,8 @@ pub(crate) const FAR_HZ: u32 = 700;
 pub(crate) const KEY: char = '9';
 
 const POLL_MS: u64 = 20;
+/// A second and a half, and more than half of it recorded: phones write in blocks.
+const STRETCH_MS: usize = 1_500;
 
 impl Relay {
     pub(crate) fn start(self, name: &str) -> Between {
@@ -119,6 +121,25 @@ impl Scene<'_> {
     pub(crate) fn both_hear(&self) {
         self.alice.hears(FAR_HZ);
         self.far.hears(ALICE_HZ);
+    }
+
+    /// Waits for a stretch without a gap that one hears, at both ends at the same time; a packet lost on the way to the browser fails at
+    /// once, one lost on the way to the phone is a gap if more are lost with it.
+    pub(crate) fn no_gap(&self) {
+        let started = Instant::now();
+        loop {
+            let already = self.far.recorded_bytes();
+            let whole = self.alice.hears_all(STRETCH_MS);
+            let recorded = self.far.heard_all(already, STRETCH_MS / 2, ALICE_HZ);
+            if whole && (recorded || !self.far.records_on()) {
+                return;
+            }
+            let waited = started.elapsed();
+            assert!(
+                waited < Duration::from_millis(PATIENCE_MS),
+                "never: {STRETCH_MS} ms without a gap; browser: {whole}, phone: {recorded}"
+            );
+        }
     }
 
     /// After a hold.
