@@ -175,6 +175,17 @@ impl Leg {
         streams.map(|stream| stream.as_ref().map(Stream::stats))
     }
 
+    /// Whether a codec has failed on what is to go to this end.
+    pub(super) fn is_broken(&self) -> bool {
+        self.streams.iter().flatten().any(Stream::is_broken)
+    }
+
+    #[cfg(test)]
+    pub(super) fn break_codecs(&mut self) {
+        let streams = self.streams.iter_mut().flatten();
+        streams.for_each(Stream::break_codecs);
+    }
+
     /// The section of a packet of RTP that came by the port of this one.
     pub(super) fn section_of(&self, section: usize, packet: &Packet<'_>) -> Option<usize> {
         match &self.way {

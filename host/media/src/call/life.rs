@@ -139,6 +139,9 @@ impl Call {
             return Some("the browser went away".to_owned());
         }
         let (caller, callee) = (&self.caller, self.branches.get(self.joined?)?.end.as_ref()?);
+        if [caller, callee].iter().any(|end| end.leg.is_broken()) {
+            return Some("a codec failed on what it was given".to_owned());
+        }
         let silent = |end: &End, hearer: &End| {
             end.is_to_be_heard(hearer)
                 && now.duration_since(end.leg.heard.map_or(agreed, |heard| heard.max(agreed)))
@@ -173,6 +176,15 @@ impl Call {
             },
             legs: self.legs_report(now),
         }
+    }
+
+    /// The codecs panic from now on.
+    #[cfg(test)]
+    pub(crate) fn break_codecs(&mut self) {
+        self.caller.leg.break_codecs();
+        let callees = self.branches.iter_mut();
+        let callees = callees.filter_map(|branch| branch.end.as_mut());
+        callees.for_each(|end| end.leg.break_codecs());
     }
 
     /// Of the caller, and of who was joined with him.

@@ -118,6 +118,8 @@ pub struct Decoder(Decoding);
 enum Decoding {
     Waveform(Box<Waveform>),
     Opus(Box<opus::Decoder>),
+    #[cfg(test)]
+    Broken,
 }
 
 /// What is decoded sample by sample: losses are ours to conceal, and its rate ours to change.
@@ -155,10 +157,18 @@ impl Decoder {
         }))))
     }
 
+    /// Panics whatever it is given.
+    #[cfg(test)]
+    pub(crate) fn broken() -> Self {
+        Self(Decoding::Broken)
+    }
+
     /// Adds what a payload holds to `sound`.
     pub fn decode(&mut self, payload: &[u8], sound: &mut Vec<i16>) {
         match &mut self.0 {
             Decoding::Opus(opus) => opus.decode(payload, sound),
+            #[cfg(test)]
+            Decoding::Broken => panic!("a codec that panics"),
             Decoding::Waveform(waveform) => waveform.decode(payload, sound),
         }
     }
@@ -167,6 +177,8 @@ impl Decoder {
     pub fn conceal(&mut self, ms: usize, next: &[u8], sound: &mut Vec<i16>) {
         match &mut self.0 {
             Decoding::Opus(opus) => opus.conceal(ms, next, sound),
+            #[cfg(test)]
+            Decoding::Broken => panic!("a codec that panics"),
             Decoding::Waveform(waveform) => waveform.conceal(ms, sound),
         }
     }

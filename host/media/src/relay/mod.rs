@@ -9,7 +9,10 @@ mod reception;
 mod reports;
 mod transcode;
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
 use crate::{codec::PAYLOAD_BYTES_MAX, packet::Packet, rtp};
 pub use keys::{EventPayload, Key};
@@ -69,6 +72,8 @@ pub struct Stream {
     keys: keys::Keys,
     /// Where the ends share no codec.
     transcoder: Option<Box<Transcoder>>,
+    /// Whether a codec panicked.
+    is_broken: bool,
     /// Whether what becomes of packets has changed so much since the last one that the sender's numbers say nothing any more.
     is_anew: bool,
 }
@@ -152,6 +157,7 @@ impl Stream {
             reports: Reports::default(),
             keys: keys::Keys::default(),
             transcoder: None,
+            is_broken: false,
             is_anew: false,
         }
     }
@@ -190,6 +196,18 @@ impl Stream {
     #[must_use]
     pub fn is_transcoding(&self) -> bool {
         self.transcoder.is_some()
+    }
+
+    /// Whether a codec failed on what it was given, so that nothing is heard any more.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    #[cfg(test)]
+    pub(crate) fn break_codecs(&mut self) {
+        let transcoder = self.transcoder.as_mut();
+        transcoder.into_iter().for_each(|it| it.break_codecs());
     }
 
     /// Gives an RTP packet of the sender our SSRC, our sequence and the hearer's payload type, and takes off its header extensions, whose
@@ -237,8 +255,15 @@ impl Stream {
             return Forward::Drop;
         };
         let payload = payload.first_chunk_mut();
-        let frame = self.transcoder.as_mut().zip(payload);
-        let Some(frame) = frame.and_then(|(transcoder, payload)| transcoder.frame(payload)) else {
+        let Some((mut transcoder, payload)) = self.transcoder.take().zip(payload) else {
+            return Forward::Drop;
+        };
+        let frame = self.guarded(|_| (transcoder.frame(payload), transcoder));
+        let Some((frame, transcoder)) = frame else {
+            return Forward::Drop;
+        };
+        self.transcoder = Some(transcoder);
+        let Some(frame) = frame else {
             return Forward::Drop;
         };
         head[0] = 0x80;
@@ -268,7 +293,13 @@ impl Stream {
         mut header: rtp::Header,
         mut transcoder: Box<Transcoder>,
     ) -> Forward {
-        let taken = self.taken(now, packet, &header, &mut transcoder);
+        let taken = self.guarded(|stream| {
+            let taken = stream.taken(now, packet, &header, &mut transcoder);
+            (taken, transcoder)
+        });
+        let Some((taken, transcoder)) = taken else {
+            return Forward::Drop;
+        };
         self.transcoder = Some(transcoder);
         match taken {
             Taken::Nothing => Forward::Drop,
@@ -285,6 +316,14 @@ impl Stream {
                 Forward::Send
             }
         }
+    }
+
+    /// What a codec makes of a stranger's bytes is beyond us: a panic in one costs its call, not the worker. It takes the transcoder along;
+    /// all else that it leaves behind is numbers.
+    fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(|| work(self))).ok();
+        self.is_broken |= done.is_none();
+        done
     }
 
     fn taken(

@@ -138,6 +138,11 @@ impl Transcoder {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn break_codecs(&mut self) {
+        self.decoders.fill_with(Decoder::broken);
+    }
+
     pub(super) fn plan(&self) -> &Transcoding {
         &self.plan
     }

@@ -409,3 +409,33 @@ fn no_more_calls_are_transcoded_than_the_limit_allows() {
         panic!("refused");
     };
 }
+
+#[test]
+fn a_codec_that_panics_ends_its_call_alone() {
+    let mut world = World::web_calls();
+    let (told, _) = called(&mut world, PCMA);
+    let port = port(&told, 0);
+    assert_tones(&mut world, port, (8, Encoding::Pcma), |_| false);
+    for slot in world.engine.calls.iter_mut().flatten() {
+        slot.call.break_codecs();
+    }
+    let mut phone = Speaker::new(8, Encoding::Pcma, 400.0);
+    phone.sent = u32::try_from(FRAMES).unwrap();
+    let leaves = world.arrive(
+        SocketId(port.into()),
+        PHONE.parse().unwrap(),
+        &phone.packet(),
+    );
+    assert!(leaves.is_none());
+    world.run(std::time::Duration::from_secs(6));
+    let dead = "call is dead: a codec failed on what it was given";
+    assert!(
+        world.said.iter().any(|said| said == dead),
+        "{:?}",
+        world.said
+    );
+    assert_eq!(
+        (world.engine.calls(), world.engine.transcoded_calls()),
+        (0, 0)
+    );
+}
