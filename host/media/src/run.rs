@@ -15,6 +15,10 @@ use std::{
 };
 
 use mio::{Events, Poll, Token, Waker};
+use rustix::{
+    process::setpriority_process,
+    time::{ClockId, clock_gettime},
+};
 
 use crate::{
     Answer,
@@ -28,6 +32,8 @@ use crate::{
 const DATAGRAM_BYTES_MAX: usize = 2048;
 /// Of one socket in one turn: a flood to one port leaves the others theirs.
 const DATAGRAMS_MAX: usize = 64;
+/// Of that of the browsers, which has as much to say as all the others together.
+const WEB_DATAGRAMS_MAX: usize = 1024;
 /// In one turn: setting up a call takes as long as many packets.
 const INPUTS_MAX: usize = 8;
 /// What waits for the worker.
@@ -40,6 +46,11 @@ const EVENTS_MAX: usize = 1024;
 const LOAD_WINDOW: Duration = Duration::from_millis(250);
 /// Of a window, in which it must have waited at least so much to take new calls.
 const IDLE_MIN: Duration = Duration::from_millis(25);
+/// So many windows may others have the core before no new calls are taken for that.
+const STARVED_WINDOWS_MAX: u32 = 4;
+/// Before what else runs, our signalling too, where the system allows it (CAP_SYS_NICE, or a limit of `nice`): a packet that waits for a
+/// core is heard, a request is not.
+const NICE: i32 = -10;
 const WAKE: Token = Token(usize::MAX);
 
 /// What a worker is made of.
@@ -106,6 +117,7 @@ impl Worker {
         let running = Running {
             poll,
             ports,
+            web: socket,
             engine: engine(socket, web),
             inputs: waiting,
             told: Box::new(told),
@@ -171,6 +183,8 @@ impl Drop for Worker {
 struct Running {
     poll: Poll,
     ports: Ports,
+    /// The port of the browsers.
+    web: SocketId,
     engine: Engine,
     inputs: Receiver<Input>,
     told: Box<dyn FnMut(Output) + Send>,
@@ -191,13 +205,15 @@ enum Left {
 
 impl Running {
     fn run(mut self) {
+        // Without the right to it, it runs as all others do.
+        let _ = setpriority_process(None, NICE);
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX + PACKET_TAIL_BYTES];
         let mut left = Left::Nothing;
         while left != Left::Over {
             let waited = self.wait(&mut events, left);
             let now = Instant::now();
-            self.load.turn(now, waited, &self.counters);
+            self.load.turn(now, waited, cpu_time, &self.counters);
             for id in std::mem::take(&mut self.unread) {
                 self.read(now, id, &mut buffer);
             }
@@ -229,7 +245,11 @@ impl Running {
     }
 
     fn read(&mut self, now: Instant, id: SocketId, buffer: &mut [u8]) {
-        for _ in 0..DATAGRAMS_MAX {
+        let most = match id == self.web {
+            true => WEB_DATAGRAMS_MAX,
+            false => DATAGRAMS_MAX,
+        };
+        for _ in 0..most {
             let datagram = buffer.get_mut(..DATAGRAM_BYTES_MAX).unwrap_or_default();
             let Some((len, from)) = self.ports.receive(id, datagram) else {
                 return;
@@ -313,10 +333,20 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Of this thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    // It began at zero.
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// How much of its time the worker waits.
 struct Load {
     since: Instant,
     waited: Duration,
+    /// [`cpu_time`] at `since`.
+    ran: Duration,
+    starved_windows: u32,
     is_too_much: bool,
 }
 
@@ -325,22 +355,39 @@ impl Load {
         Load {
             since: now,
             waited: Duration::ZERO,
+            ran: Duration::ZERO,
+            starved_windows: 0,
             is_too_much: false,
         }
     }
 
-    fn turn(&mut self, now: Instant, waited: Duration, counters: &Counters) {
+    fn turn(
+        &mut self,
+        now: Instant,
+        waited: Duration,
+        cpu_time: impl FnOnce() -> Duration,
+        counters: &Counters,
+    ) {
         self.waited += waited;
         let window = now.duration_since(self.since);
         if window < LOAD_WINDOW {
             return;
         }
         // A window is as long as its last turn makes it.
-        let idle = self.waited.as_nanos() * 1000 / window.as_nanos().max(1);
-        let busy = 1000 - u64::try_from(idle).unwrap_or(1000).min(1000);
-        counters.busy_permille.store(busy, Ordering::Relaxed);
+        let permille = |time: Duration| {
+            let share = time.as_nanos() * 1000 / window.as_nanos().max(1);
+            u64::try_from(share).unwrap_or(1000).min(1000)
+        };
+        let (idle, before) = (permille(self.waited), self.ran);
+        self.ran = cpu_time();
+        let ran = permille(self.ran.saturating_sub(before));
+        counters.busy_permille.store(1000 - idle, Ordering::Relaxed);
         let least = IDLE_MIN.as_nanos() * 1000 / LOAD_WINDOW.as_nanos();
-        self.is_too_much = idle < least;
+        let never_waits = u128::from(idle) < least;
+        // It had something to do, but not the core: that is another's load, and over soon or not.
+        let starves = never_waits && ran < 500;
+        self.starved_windows = if starves { self.starved_windows + 1 } else { 0 };
+        self.is_too_much = never_waits && (!starves || self.starved_windows > STARVED_WINDOWS_MAX);
         (self.since, self.waited) = (now, Duration::ZERO);
     }
 }

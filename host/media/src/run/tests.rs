@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     Ask, Branch, Direction, Leg, Role,
     config::{Config, Limits, PlainProfile},
-    dtls::Setup,
+    dtls::{DtlsConfig, Setup},
     ice::IceCredentials,
     ports::Address,
     sdp::{Candidate, CandidateTransport, Protocol, Session},
@@ -37,35 +37,10 @@ impl World {
         let config = WorkerConfig {
             name: "media-test".into(),
             web: SocketAddr::new(LOCAL, 0),
-            interfaces: vec![Interface {
-                name: "inside".into(),
-                addresses: vec![Address {
-                    bind: LOCAL,
-                    public: LOCAL,
-                }],
-                ports,
-            }],
+            interfaces: vec![interface(ports)],
         };
         let shared = Arc::clone(&web);
-        let engine = |web_socket, bound| {
-            let config = Config {
-                web: shared,
-                web_socket,
-                web_candidates: vec![Candidate {
-                    address: bound,
-                    transport: CandidateTransport::Udp,
-                }],
-                plain: PlainProfile {
-                    interface: InterfaceId(0),
-                    protocol: Protocol::Avp,
-                    codecs: Vec::new(),
-                    latch: Latch::Signalled,
-                },
-                upstreams: Vec::new(),
-                limits: Limits::default(),
-            };
-            Engine::new(config, [1; 32])
-        };
+        let engine = |web_socket, bound| engine(shared, web_socket, bound);
         let (tell, told) = channel();
         let worker = Worker::start(config, engine, move |output| {
             // The test may be over.
@@ -167,6 +142,37 @@ impl World {
     }
 }
 
+fn interface(ports: std::ops::RangeInclusive<u16>) -> Interface {
+    Interface {
+        name: "inside".into(),
+        addresses: vec![Address {
+            bind: LOCAL,
+            public: LOCAL,
+        }],
+        ports,
+    }
+}
+
+fn engine(web: Arc<DtlsConfig>, web_socket: SocketId, bound: SocketAddr) -> Engine {
+    let config = Config {
+        web,
+        web_socket,
+        web_candidates: vec![Candidate {
+            address: bound,
+            transport: CandidateTransport::Udp,
+        }],
+        plain: PlainProfile {
+            interface: InterfaceId(0),
+            protocol: Protocol::Avp,
+            codecs: Vec::new(),
+            latch: Latch::Signalled,
+        },
+        upstreams: Vec::new(),
+        limits: Limits::default(),
+    };
+    Engine::new(config, [1; 32])
+}
+
 fn rtp(sequence: u16) -> Vec<u8> {
     let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
     packet[2..4].copy_from_slice(&sequence.to_be_bytes());
@@ -236,20 +242,111 @@ fn a_dropped_worker_ends_and_gives_its_ports_back() {
     assert!(UdpSocket::bind(web).is_ok());
 }
 
-#[test]
-fn a_worker_that_never_waits_is_overloaded_until_it_does() {
-    let (mut now, counters) = (Instant::now(), Counters::default());
-    let mut load = Load::new(now);
-    let mut second = |load: &mut Load, waited: u64| {
+/// For a second in steps of 10 ms, of each of which the thread waits and runs so many. Gives whether it takes no calls, and how busy it is.
+struct Second {
+    now: Instant,
+    ran: Duration,
+    load: Load,
+}
+
+impl Second {
+    fn new() -> Second {
+        let now = Instant::now();
+        let (ran, load) = (Duration::ZERO, Load::new(now));
+        Second { now, ran, load }
+    }
+
+    fn pass(&mut self, waits: u64, runs: u64) -> (bool, u64) {
+        let counters = Counters::default();
         for _ in 0..100 {
-            now += Duration::from_millis(10);
-            load.turn(now, Duration::from_millis(waited), &counters);
+            self.now += Duration::from_millis(10);
+            self.ran += Duration::from_millis(runs);
+            let (waited, ran) = (Duration::from_millis(waits), self.ran);
+            self.load.turn(self.now, waited, || ran, &counters);
         }
         let busy = counters.busy_permille.load(Ordering::Relaxed);
-        (load.is_too_much, busy)
+        (self.load.is_too_much, busy)
+    }
+}
+
+#[test]
+fn a_worker_that_never_waits_is_overloaded_until_it_does() {
+    let mut second = Second::new();
+    assert_eq!(second.pass(10, 0), (false, 0));
+    assert_eq!(second.pass(2, 8), (false, 800));
+    assert_eq!(second.pass(0, 10), (true, 1000));
+    assert_eq!(second.pass(0, 6), (true, 1000));
+    assert_eq!(second.pass(5, 5), (false, 500));
+}
+
+#[test]
+fn a_worker_that_others_keep_from_its_core_is_overloaded_if_it_lasts() {
+    let mut second = Second::new();
+    assert_eq!(second.pass(0, 2), (false, 1000));
+    assert_eq!(second.pass(0, 2), (true, 1000));
+    assert_eq!(second.pass(8, 2), (false, 200));
+    assert_eq!(second.pass(0, 2), (false, 1000));
+}
+
+/// A worker that is not started, and was told this; what it tells of that.
+fn overloaded(inputs: Vec<Input>) -> Vec<Output> {
+    let poll = Poll::new().unwrap();
+    let registry = poll.registry().try_clone().unwrap();
+    let mut ports = Ports::new(registry, vec![interface(43_020..=43_023)]);
+    let (web, bound) = ports.open_web(SocketAddr::new(LOCAL, 0)).unwrap();
+    let (tell, told) = channel();
+    let (sender, receiver) = sync_channel(INPUTS_WAITING_MAX);
+    let mut running = Running {
+        poll,
+        ports,
+        web,
+        engine: engine(dtls_config(), web, bound),
+        inputs: receiver,
+        told: Box::new(move |output| tell.send(output).unwrap()),
+        unread: Vec::new(),
+        load: Load::new(Instant::now()),
+        counters: Arc::default(),
     };
-    assert_eq!(second(&mut load, 10), (false, 0));
-    assert_eq!(second(&mut load, 2), (false, 800));
-    assert_eq!(second(&mut load, 0), (true, 1000));
-    assert_eq!(second(&mut load, 5), (false, 500));
+    for input in inputs {
+        sender.send(input).unwrap();
+        running.take_inputs(Instant::now());
+        running.load.is_too_much = true;
+    }
+    drop(running);
+    told.iter().collect()
+}
+
+#[test]
+fn an_overloaded_worker_refuses_new_calls_and_still_serves_those_that_it_has() {
+    let ask = |id, call: &str| {
+        let branch = Branch {
+            call: call.into(),
+            ..World::branch(None)
+        };
+        let ask = Ask {
+            branch,
+            direction: Direction::ToCallee,
+            role: Role::Offer,
+            sdp: OFFER.replace('\n', "\r\n").into(),
+        };
+        Input::Ask { id, ask }
+    };
+    let told = overloaded(vec![ask(1, "old"), ask(2, "old"), ask(3, "new")]);
+    let [
+        Output::Answer {
+            id: 1,
+            answer: Answer::Replace(_),
+        },
+        Output::Answer {
+            id: 2,
+            answer: Answer::Replace(_),
+        },
+        Output::Answer {
+            id: 3,
+            answer: Answer::Refuse { status: 503, .. },
+        },
+    ] = told.as_slice()
+    else {
+        panic!("{told:?}")
+    };
 }
