@@ -61,7 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             calls_max: 2000,
-            transcoded_calls_max: 100,
+            transcoded_calls_max: 40,
             branches_max: 16,
             dialogs_max: 16,
             silence_ms_max: 60_000,

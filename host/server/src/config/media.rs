@@ -8,6 +8,8 @@ use super::{Faults, Interface, Upstream, check::File, interfaces, numbers::in_ra
 
 /// Each is asked for its health all the time.
 const RTPENGINES_MAX: usize = 64;
+/// Of each worker, without a word of the operator's: one core transcodes 90 to G.711 and 55 to G.722, and has others to relay.
+const TRANSCODED_CALLS: u64 = 40;
 
 /// What becomes of media.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Relay {
     pub ice: Ice,
     /// A call is dead in which an end that should be heard was silent for so long.
     pub silence_s_max: u64,
+    /// Of each worker, whose ends share no codec.
+    pub transcoded_calls_max: u64,
 }
 
 /// What browsers are told of where they reach us.
@@ -158,6 +162,9 @@ pub(super) fn check(file: &mut File, faults: &mut Faults) -> Media {
     let workers = workers.and_then(|count| in_range("media.workers", count, 1, 64, faults));
     let silence = raw.silence_s_max;
     let silence = silence.and_then(|s| in_range("media.silence_s_max", s, 1, 3_600, faults));
+    let transcoded = raw.transcoded_calls_max;
+    let key = "media.transcoded_calls_max";
+    let transcoded = transcoded.and_then(|count| in_range(key, count, 0, 10_000, faults));
     let mut media = Media {
         mode: MediaMode::Auto,
         rtpengines: rtpengines(&raw.rtpengine, faults),
@@ -166,6 +173,7 @@ pub(super) fn check(file: &mut File, faults: &mut Faults) -> Media {
             interfaces,
             ice: ice(raw.ice.as_deref(), faults),
             silence_s_max: silence.unwrap_or(60),
+            transcoded_calls_max: transcoded.unwrap_or(TRANSCODED_CALLS),
         }),
         srtp: srtp("media.srtp", raw.srtp.as_deref(), faults),
     };
@@ -400,6 +408,21 @@ mod tests {
                 2 faults in the configuration
                   media.mode: no rtpengine is configured; write auto, direct or relay, or rtpengine and list some under [media] rtpengine
                   upstream[1].media: `proxy` is no mode; write auto, direct or relay, or rtpengine and list some under [media] rtpengine"#]],
+        );
+    }
+
+    #[test]
+    fn a_worker_transcodes_as_many_calls_as_it_may() {
+        for (line, expected) in [("", 40), ("transcoded_calls_max = 0", 0)] {
+            let config = Config::parse(&format!("[media]\n{line}"), Path::new(".")).unwrap();
+            let relay = config.media.relay.unwrap();
+            assert_eq!(relay.transcoded_calls_max, expected);
+        }
+        check(
+            "[media]\ntranscoded_calls_max = -1",
+            expect![[r#"
+                1 fault in the configuration
+                  media.transcoded_calls_max: -1 is out of range; write a number from 0 to 10000"#]],
         );
     }
 

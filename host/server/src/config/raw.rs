@@ -73,6 +73,7 @@ pub(super) struct Media {
     pub(super) srtp: Option<String>,
     pub(super) ice: Option<Vec<String>>,
     pub(super) silence_s_max: Option<i64>,
+    pub(super) transcoded_calls_max: Option<i64>,
 }
 
 #[derive(Deserialize)]

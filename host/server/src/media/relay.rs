@@ -348,6 +348,7 @@ impl Common<'_> {
                 .collect(),
             limits: Limits {
                 calls_max: length(self.config.limits.calls_max),
+                transcoded_calls_max: length(self.relay.transcoded_calls_max),
                 silence_ms_max: self.relay.silence_s_max * 1_000,
                 ..Limits::default()
             },
