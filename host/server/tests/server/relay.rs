@@ -169,6 +169,50 @@ async fn packets_go_through_us_and_the_ports_come_back() {
     scene.end().await;
 }
 
+/// What SIGTERM does: `main.rs` waits for the drain.
+#[tokio::test]
+async fn a_server_that_drains_carries_the_media_of_its_calls_until_they_end() {
+    let (scene, trunk) = scene(&free(16), "").await;
+    let (caller, callee, udp) = (Rtp::new(), Rtp::new(), scene.address("udp"));
+    send_to(&trunk, udp, &invite(&trunk, &caller)).await;
+    let offered = receive_on(&scene.pbx).await;
+    let accept = offered.answer("200 OK", "p", &contact(&scene.pbx));
+    send_to(&scene.pbx, udp, &with_body(&accept, &callee.sdp())).await;
+    let accepted = receive_on(&trunk).await;
+    let (pbx, fields) = (uri(accepted.get("Contact")), as_caller(&accepted));
+    let say = |method, cseq| request(method, pbx, &via_of(&trunk), cseq, &fields);
+    send_to(&trunk, udp, &say("ACK", 1)).await;
+    assert!(receive_on(&scene.pbx).await.start().starts_with("ACK "));
+    let hear_each_other = || {
+        caller.sends(port(&accepted));
+        callee.hears();
+        callee.sends(port(&offered));
+        caller.hears();
+    };
+    hear_each_other();
+
+    let mut drained = Box::pin(scene.server.drained());
+    let soon = Duration::from_millis(300);
+    let ended = tokio::time::timeout(soon, drained.as_mut()).await;
+    assert!(ended.is_err(), "a call is up");
+    hear_each_other();
+    send_to(&trunk, udp, &invite(&trunk, &caller)).await;
+    let refused = receive_on(&trunk).await;
+    assert!(refused.start().starts_with("SIP/2.0 503 "), "{}", refused.0);
+    let ack = request("ACK", TO, refused.get("Via"), 1, &as_caller(&refused));
+    send_to(&trunk, udp, &ack).await;
+    hear_each_other();
+
+    send_to(&trunk, udp, &say("BYE", 2)).await;
+    let bye = receive_on(&scene.pbx).await;
+    assert!(bye.start().starts_with("BYE "), "{}", bye.0);
+    send_to(&scene.pbx, udp, &bye.answer("200 OK", "", "")).await;
+    assert_eq!(receive_on(&trunk).await.start(), "SIP/2.0 200 OK");
+    let ended = tokio::time::timeout(PATIENCE, drained).await;
+    assert!(ended.is_ok(), "nothing is left to wait for");
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn a_call_in_which_nobody_is_heard_is_ended_on_both_sides() {
     let (scene, trunk) = scene(&free(16), "").await;
