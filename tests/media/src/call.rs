@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hookswitch_media::{
+    codec::Encoding,
     sdp::{Section, Session},
     srtp::{Inbound, KeyPair, Keys, Outbound, Profile},
 };
@@ -28,6 +29,26 @@ pub enum Speech {
     Web,
 }
 
+/// What the two ends send each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codecs {
+    /// Both speak PCMA.
+    Shared,
+    /// The caller speaks Opus alone, the callee this: the relay transcodes.
+    OpusAnd(Encoding),
+}
+
+impl Codecs {
+    /// The caller's, then the callee's.
+    #[must_use]
+    pub fn of_ends(self) -> [Encoding; 2] {
+        match self {
+            Self::Shared => [Encoding::Pcma; 2],
+            Self::OpusAnd(encoding) => [Encoding::Opus, encoding],
+        }
+    }
+}
+
 /// One that is up. Both ends may send.
 pub struct Call {
     /// As the relay knows it.
@@ -44,10 +65,14 @@ pub struct End {
     pub relay: SocketAddr,
     /// For what it sends and for what it gets, if that is protected.
     pub srtp: Option<(Outbound, Inbound)>,
+    /// A browser says it every few seconds: whoever does not is sent nothing after 30 s (RFC 7675 §5.1).
+    pub check: Option<Vec<u8>>,
+    /// What it sends and hears.
+    pub encoding: Encoding,
 }
 
 impl End {
-    fn open() -> Result<(UdpSocket, SocketAddr)> {
+    pub(crate) fn open() -> Result<(UdpSocket, SocketAddr)> {
         let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let bound = socket.local_addr()?;
         Ok((socket, bound))
@@ -59,48 +84,62 @@ impl Call {
     ///
     /// # Errors
     /// The relay does not do its part.
-    pub fn set_up(ng: &mut Ng, number: usize, speech: Speech, browser: &Browser) -> Result<Call> {
+    pub fn set_up(
+        ng: &mut Ng,
+        number: usize,
+        (speech, codecs): (Speech, Codecs),
+        browser: &Browser,
+    ) -> Result<Call> {
         let name = format!("load-{}-{number}", std::process::id());
         let ((caller, caller_at), (callee, callee_at)) = (End::open()?, End::open()?);
         let key = key_of(number);
+        let [said, heard] = codecs.of_ends();
         let offer = match speech {
-            Speech::Plain => description(caller_at, "RTP/AVP", ""),
-            Speech::Sdes => description(caller_at, "RTP/SAVP", &crypto(&key)),
-            Speech::Web => browser.description(caller_at),
+            Speech::Plain => description(caller_at, "RTP/AVP", said, ""),
+            Speech::Sdes => description(caller_at, "RTP/SAVP", said, &crypto(&key)),
+            Speech::Web => browser.description(caller_at, said),
         };
-        let offered = section(&ng.offer(&name, &offer).context("offer")?)?;
-        let answer = description(callee_at, "RTP/AVP", "");
+        let offered = section(&ng.offer(&name, &offer, codecs).context("offer")?)?;
+        let answer = description(callee_at, "RTP/AVP", heard, "");
         let answered = ng.answer(&name, &answer, speech).context("answer")?;
         let answered = section(&answered)?;
         let (to_caller, to_callee) = (at(&answered)?, at(&offered)?);
-        let keys = match speech {
-            Speech::Plain => None,
-            Speech::Sdes => Some(sdes(&key, &answered)?),
+        let (keys, check) = match speech {
+            Speech::Plain => (None, None),
+            Speech::Sdes => (Some(sdes(&key, &answered)?), None),
             Speech::Web => {
                 let web = answered.web.as_ref().context("no WebRTC in the answer")?;
-                Some(Handshake::new(browser, &caller, to_caller, web).run()?)
+                let (keys, check) = Handshake::new(browser, &caller, to_caller, web).run()?;
+                (Some(keys), Some(check))
             }
         };
         let srtp = keys.map(|keys| (Outbound::new(&keys.outbound), Inbound::new(&keys.inbound)));
-        let end = |socket, relay, srtp| End {
-            socket,
-            relay,
-            srtp,
+        let callee = End {
+            socket: callee,
+            relay: to_callee,
+            srtp: None,
+            check: None,
+            encoding: heard,
         };
-        Ok(Call {
-            name,
-            ends: [end(caller, to_caller, srtp), end(callee, to_callee, None)],
-        })
+        let caller = End {
+            socket: caller,
+            relay: to_caller,
+            srtp,
+            check,
+            encoding: said,
+        };
+        let ends = [caller, callee];
+        Ok(Call { name, ends })
     }
 }
 
-fn section(sdp: &str) -> Result<Section> {
+pub(crate) fn section(sdp: &str) -> Result<Section> {
     let session = Session::parse(sdp.as_bytes())?;
     let mut sections = session.sections.into_iter();
     sections.next().context("a description without media")
 }
 
-fn at(section: &Section) -> Result<SocketAddr> {
+pub(crate) fn at(section: &Section) -> Result<SocketAddr> {
     let address = section.address.context("a section without an address")?;
     Ok(SocketAddr::new(address, section.port))
 }
@@ -130,11 +169,28 @@ fn sdes(ours: &[u8], theirs: &Section) -> Result<KeyPair> {
     })
 }
 
-/// One stream of G.711.
-pub(crate) fn description(at: SocketAddr, protocol: &str, attributes: &str) -> String {
-    let (address, port) = (at.ip(), at.port());
+/// One stream.
+pub(crate) fn description(
+    at: SocketAddr,
+    protocol: &str,
+    encoding: Encoding,
+    attributes: &str,
+) -> String {
+    let (address, port, number) = (at.ip(), at.port(), payload_type(encoding));
+    let (name, clock) = (encoding.name(), encoding.clock_hz());
+    let channels = if encoding == Encoding::Opus { "/2" } else { "" };
     format!(
-        "v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nt=0 0\r\nm=audio {port} {protocol} 8\r\nc=IN IP4 {address}\r\n\
-         a=rtpmap:8 PCMA/8000\r\na=sendrecv\r\n{attributes}"
+        "v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nt=0 0\r\nm=audio {port} {protocol} {number}\r\nc=IN IP4 {address}\r\n\
+         a=rtpmap:{number} {name}/{clock}{channels}\r\na=sendrecv\r\n{attributes}"
     )
+}
+
+/// By RFC 3551 §6, and by habit.
+pub(crate) fn payload_type(encoding: Encoding) -> u8 {
+    match encoding {
+        Encoding::Pcmu => 0,
+        Encoding::Pcma => 8,
+        Encoding::G722 => 9,
+        Encoding::Opus => 111,
+    }
 }

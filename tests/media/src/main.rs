@@ -4,23 +4,30 @@ use std::{collections::BTreeMap, env, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use hookswitch_load::process;
+use hookswitch_media::codec::Encoding;
 use hookswitch_media_load::{
-    call::{Call, Speech},
+    call::{Call, Codecs, Speech},
     flow::{Flow, PACKETS_PER_SECOND},
     ng::Ng,
+    sip::Sip,
     web::Browser,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use serde_json::{Value, json};
 
 const USAGE: &str = "usage: hookswitch-media-load WHAT [--NAME VALUE]…
 WHAT is one of
   relay   calls that last: CPU of the relay for a packet, memory for a call
   set-up  calls that end at once: CPU of the relay for a call
+  sip     calls of RTP that last, through the whole proxy: how evenly their packets arrive
 NAME is one of
   ng ADDR    where the relay listens for its control protocol
+  proxy ADDR where the proxy listens for SIP over UDP
+  trunk ADDR of its upstream that calls
+  pbx ADDR   of its upstream that is called
   pid PID    whose CPU and memory is measured
   caller WHAT  speaks plain (RTP), sdes or web; the callee speaks RTP (plain)
+  callee NAME  has this codec alone, PCMA or G722, and the caller Opus; without it both have PCMA
   calls N    (100)
   seconds N  (5)";
 
@@ -36,6 +43,7 @@ fn main() -> Result<()> {
     let report = match what.as_str() {
         "relay" => relay(&options)?,
         "set-up" => set_up(&options)?,
+        "sip" => sip(&options)?,
         unknown => bail!("{unknown}?\n{USAGE}"),
     };
     println!("{report}");
@@ -51,7 +59,7 @@ fn raise_open_files() -> Result<()> {
 
 fn relay(options: &Options) -> Result<Value> {
     let (mut ng, browser) = (Ng::connect(options.ng()?)?, Browser::new()?);
-    let (pid, speech) = (options.pid()?, options.caller()?);
+    let (pid, speech) = (options.pid()?, (options.caller()?, options.codecs()?));
     let count = options.number("calls", 100)?;
     let mut calls = Vec::with_capacity(count);
     for number in 0..FIRST_CALLS.min(count) {
@@ -68,7 +76,7 @@ fn relay(options: &Options) -> Result<Value> {
     let bytes_per_call = process::memory(pid)?.saturating_sub(before) as f64 / later as f64;
     let (cpu, own) = (process::cpu(pid)?, process::cpu(std::process::id())?);
     let seconds = options.number("seconds", 5)?;
-    let counted = flow.run(Duration::from_secs(seconds as u64))?;
+    let mut counted = flow.run(Duration::from_secs(seconds as u64))?;
     let spent = process::cpu(pid)?.saturating_sub(cpu);
     let own = process::cpu(std::process::id())?.saturating_sub(own);
     for name in names {
@@ -81,12 +89,13 @@ fn relay(options: &Options) -> Result<Value> {
         "lost": counted.sent.saturating_sub(counted.received),
         "cpu_us_per_packet": per_packet(spent), "own_cpu_us_per_packet": per_packet(own),
         "calls_per_core": 1e6 / of_call, "bytes_per_call": bytes_per_call,
+        "p50_deviation_us": counted.deviation_us(50), "p99_deviation_us": counted.deviation_us(99),
     }))
 }
 
 fn set_up(options: &Options) -> Result<Value> {
     let (mut ng, browser) = (Ng::connect(options.ng()?)?, Browser::new()?);
-    let (pid, speech) = (options.pid()?, options.caller()?);
+    let (pid, speech) = (options.pid()?, (options.caller()?, options.codecs()?));
     let count = options.number("calls", 100)?;
     let mut one = |number| -> Result<()> {
         let call = Call::set_up(&mut ng, number, speech, &browser)?;
@@ -99,6 +108,23 @@ fn set_up(options: &Options) -> Result<Value> {
     Ok(
         json!({ "calls": count, "cpu_ms_per_call": spent.as_secs_f64() * 1000.0 / count.max(1) as f64 }),
     )
+}
+
+fn sip(options: &Options) -> Result<Value> {
+    // It measures time, and is not what is measured: without the right to it, the figures are worse.
+    let _ = setpriority_process(None, -20);
+    let [proxy, trunk, pbx] = ["proxy", "trunk", "pbx"].map(|name| options.text(name));
+    let mut sip = Sip::new(proxy?.parse()?, trunk?.parse()?, pbx?.parse()?)?;
+    let calls = (0..options.number("calls", 100)?).map(|number| sip.set_up(number));
+    let mut flow = Flow::new(calls.collect::<Result<_>>()?)?;
+    flow.run(WARM_UP)?;
+    let seconds = options.number("seconds", 5)?;
+    let mut counted = flow.run(Duration::from_secs(seconds as u64))?;
+    Ok(json!({
+        "sent": counted.sent, "received": counted.received, "wrong": counted.wrong,
+        "lost": counted.sent.saturating_sub(counted.received),
+        "p50_deviation_us": counted.deviation_us(50), "p99_deviation_us": counted.deviation_us(99),
+    }))
 }
 
 /// `--name value` pairs.
@@ -140,6 +166,15 @@ impl Options {
 
     fn pid(&self) -> Result<u32> {
         Ok(self.text("pid")?.parse()?)
+    }
+
+    fn codecs(&self) -> Result<Codecs> {
+        match self.0.get("callee").map(String::as_str) {
+            None => Ok(Codecs::Shared),
+            Some("PCMA") => Ok(Codecs::OpusAnd(Encoding::Pcma)),
+            Some("G722") => Ok(Codecs::OpusAnd(Encoding::G722)),
+            Some(other) => bail!("--callee {other}?\n{USAGE}"),
+        }
     }
 
     fn caller(&self) -> Result<Speech> {

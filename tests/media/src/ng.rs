@@ -11,7 +11,7 @@ use hookswitch_media::ng::{
     message::{self, Command, Reply, Session},
 };
 
-use crate::call::Speech;
+use crate::call::{Codecs, Speech};
 
 const REPLY_MAX: Duration = Duration::from_secs(1);
 const ATTEMPTS_MAX: u32 = 3;
@@ -49,10 +49,14 @@ impl Ng {
     ///
     /// # Errors
     /// The relay does not answer, or refuses.
-    pub fn offer(&mut self, call: &str, sdp: &str) -> Result<String> {
+    pub fn offer(&mut self, call: &str, sdp: &str, codecs: Codecs) -> Result<String> {
         let mut flags = plain();
         flags.push((b"transport-protocol", Value::Text(b"RTP/AVP")));
         flags.push((b"rtcp-mux", Value::List(vec![Value::Text(b"demux")])));
+        if let Codecs::OpusAnd(encoding) = codecs {
+            let names = Value::List(vec![Value::Text(encoding.name().as_bytes())]);
+            flags.push((b"codec", Value::Dictionary(vec![(b"transcode", names)])));
+        }
         self.described(Command::Offer(Session {
             call,
             from_tag: TAGS[0],

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use hookswitch_media::{
+    codec::Encoding,
     dtls::{Association, DtlsConfig, Role},
     ice::IceCredentials,
     sdp::Web,
@@ -44,7 +45,7 @@ impl Browser {
         })
     }
 
-    pub(crate) fn description(&self, at: SocketAddr) -> String {
+    pub(crate) fn description(&self, at: SocketAddr, encoding: Encoding) -> String {
         let attributes = format!(
             "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:actpass\r\na=rtcp-mux\r\na=mid:0\r\n\
              a=candidate:1 1 udp 2122260223 {} {} typ host\r\na=end-of-candidates\r\n",
@@ -54,7 +55,7 @@ impl Browser {
             at.ip(),
             at.port()
         );
-        description(at, "UDP/TLS/RTP/SAVPF", &attributes)
+        description(at, "UDP/TLS/RTP/SAVPF", encoding, &attributes)
     }
 
     fn check(&self, theirs: &IceCredentials, number: u8) -> Vec<u8> {
@@ -97,7 +98,8 @@ impl<'c> Handshake<'c> {
         }
     }
 
-    pub(crate) fn run(mut self) -> Result<KeyPair> {
+    /// Gives the keys, and the check that keeps the relay's consent (RFC 7675 §5.1).
+    pub(crate) fn run(mut self) -> Result<(KeyPair, Vec<u8>)> {
         let (began, mut checked) = (Instant::now(), 0);
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         loop {
@@ -120,7 +122,7 @@ impl<'c> Handshake<'c> {
                 self.tick(now)?;
             }
             if let Some(keys) = self.association.verify(&self.theirs.fingerprints)? {
-                return Ok(keys);
+                return Ok((keys, self.browser.check(&self.theirs.ice, 0)));
             }
         }
     }

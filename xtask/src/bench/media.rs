@@ -1,7 +1,8 @@
 //! `cargo xtask bench media`: what our media engine costs, beside Debian's rtpengine in userspace.
 //!
 //! Both are told of calls over rtpengine's control protocol, by the same generator, which plays both ends of every call and counts what
-//! arrives; both are started anew for every task, and take turns. What signalling costs is measured by `bench relay`.
+//! arrives; both are started anew for every task, and take turns. What signalling costs is measured by `bench relay`, and what it does to
+//! audio in [`super::jitter`].
 
 use std::{
     fs,
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{
-    Effort, Figure, binaries, conclude, figure, folder, profile,
+    Effort, Figure, binaries, conclude, figure, folder, jitter, profile,
     report::{About, Column, Report},
     server::Server,
 };
@@ -44,22 +45,8 @@ enum Kind {
 
 /// One run of the generator, and the figures that are read from its report.
 struct Task {
-    args: [&'static str; 5],
+    args: &'static [&'static str],
     figures: &'static [Figure],
-}
-
-const fn relay(caller: &'static str, calls: &'static str, figures: &'static [Figure]) -> Task {
-    Task {
-        args: ["relay", "--caller", caller, "--calls", calls],
-        figures,
-    }
-}
-
-const fn set_up(caller: &'static str, figures: &'static [Figure]) -> Task {
-    Task {
-        args: ["set-up", "--caller", caller, "--calls", "300"],
-        figures,
-    }
 }
 
 const fn packet(measure: &'static str) -> Figure {
@@ -74,62 +61,81 @@ const fn memory(measure: &'static str) -> Figure {
     figure(measure, "bytes", "bytes_per_call")
 }
 
-/// Between a browser's SRTP and plain RTP, and between two of plain RTP, both directions of each.
+/// Between a browser's SRTP and plain RTP, and between two of plain RTP, both directions of each; and where no codec is shared.
 const TASKS: &[Task] = &[
-    relay(
-        "web",
-        "100",
-        &[packet("CPU of a packet, SRTP and RTP, 100 calls")],
-    ),
-    relay(
-        "web",
-        "300",
-        &[packet("CPU of a packet, SRTP and RTP, 300 calls")],
-    ),
-    relay(
-        "web",
-        "500",
-        &[
+    Task {
+        args: &["relay", "--caller", "web", "--calls", "100"],
+        figures: &[
+            packet("CPU of a packet, SRTP and RTP, 100 calls"),
+            figure(
+                "jitter of SRTP and RTP, 100 calls, p99",
+                "us",
+                "p99_deviation_us",
+            ),
+        ],
+    },
+    Task {
+        args: &["relay", "--caller", "web", "--calls", "300"],
+        figures: &[packet("CPU of a packet, SRTP and RTP, 300 calls")],
+    },
+    Task {
+        args: &["relay", "--caller", "web", "--calls", "500"],
+        figures: &[
             packet("CPU of a packet, SRTP and RTP, 500 calls"),
             calls("calls of SRTP and RTP a core carries, by that"),
             memory("memory of a call of SRTP and RTP"),
         ],
-    ),
-    relay(
-        "plain",
-        "100",
-        &[packet("CPU of a packet, RTP and RTP, 100 calls")],
-    ),
-    relay(
-        "plain",
-        "300",
-        &[packet("CPU of a packet, RTP and RTP, 300 calls")],
-    ),
-    relay(
-        "plain",
-        "500",
-        &[
+    },
+    Task {
+        args: &["relay", "--caller", "plain", "--calls", "100"],
+        figures: &[packet("CPU of a packet, RTP and RTP, 100 calls")],
+    },
+    Task {
+        args: &["relay", "--caller", "plain", "--calls", "300"],
+        figures: &[packet("CPU of a packet, RTP and RTP, 300 calls")],
+    },
+    Task {
+        args: &["relay", "--caller", "plain", "--calls", "500"],
+        figures: &[
             packet("CPU of a packet, RTP and RTP, 500 calls"),
             calls("calls of RTP and RTP a core carries, by that"),
             memory("memory of a call of RTP and RTP"),
         ],
-    ),
-    set_up(
-        "web",
-        &[figure(
+    },
+    Task {
+        args: &[
+            "relay", "--caller", "web", "--callee", "PCMA", "--calls", "20",
+        ],
+        figures: &[
+            calls("calls of Opus and PCMA a core transcodes"),
+            memory("memory of a call of Opus and PCMA"),
+        ],
+    },
+    Task {
+        args: &[
+            "relay", "--caller", "web", "--callee", "G722", "--calls", "20",
+        ],
+        figures: &[
+            calls("calls of Opus and G.722 a core transcodes"),
+            memory("memory of a call of Opus and G.722"),
+        ],
+    },
+    Task {
+        args: &["set-up", "--caller", "web", "--calls", "300"],
+        figures: &[figure(
             "CPU to set up and end a call with DTLS",
             "ms",
             "cpu_ms_per_call",
         )],
-    ),
-    set_up(
-        "plain",
-        &[figure(
+    },
+    Task {
+        args: &["set-up", "--caller", "plain", "--calls", "300"],
+        figures: &[figure(
             "CPU to set up and end a call of RTP",
             "ms",
             "cpu_ms_per_call",
         )],
-    ),
+    },
 ];
 
 impl Kind {
@@ -144,6 +150,7 @@ impl Kind {
 /// What was built, and where it runs.
 struct Bench {
     effort: Effort,
+    jitter: jitter::Bench,
     engine: PathBuf,
     generator: PathBuf,
     folder: PathBuf,
@@ -151,10 +158,12 @@ struct Bench {
 
 impl Bench {
     fn build(effort: Effort) -> Result<Self> {
+        let jitter = jitter::Bench::build(effort)?;
         let [engine, generator] = binaries(effort, [ENGINE, "hookswitch-media-load"])?;
         let folder = folder()?;
         Ok(Self {
             effort,
+            jitter,
             engine,
             generator,
             folder,
@@ -220,7 +229,10 @@ fn answers(ng: SocketAddr) -> Option<()> {
 pub(super) fn profile(effort: Effort) -> Result<()> {
     let bench = Bench::build(effort)?;
     let (server, ng) = bench.start(Kind::Ours)?;
-    let task = relay("web", "500", &[]);
+    let task = Task {
+        args: &["relay", "--caller", "web", "--calls", "500"],
+        figures: &[],
+    };
     profile::run(ENGINE, server.pid(), effort, || {
         bench.generate(&server, ng, &task).map(drop)
     })
@@ -239,7 +251,7 @@ pub(super) fn run(effort: Effort) -> Result<()> {
     version.arg("--version");
     let mut report = Report::new(About {
         benchmark: "media",
-        load: "G.711 in packets of 20 ms, both directions of every call",
+        load: "packets of 20 ms, G.711 where nothing else is named, both directions of every call",
         effort,
         columns: &[OURS, PEER],
         peer: ("rtpengine", Some(version)),
@@ -253,6 +265,8 @@ pub(super) fn run(effort: Effort) -> Result<()> {
                 measure(&bench, *kind, task, &mut report)?;
             }
         }
+        println!("── round {}: jitter", round + 1);
+        bench.jitter.measure(OURS, &mut report)?;
     }
     conclude(&mut report, &bench.folder.join("media.json"))
 }

@@ -4,6 +4,7 @@
 //! Every subject is started anew in every round, the rounds alternate their order, and all of them get the same load from the same
 //! generator on the same cores. The figures are the median of the rounds and their spread; they hold for one machine and one moment.
 
+mod jitter;
 mod media;
 mod profile;
 mod report;
