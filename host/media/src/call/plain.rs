@@ -18,7 +18,7 @@ use crate::{
     transport::{PlainRemote, PlainTransport, Port, Received, RemoteRtcp},
 };
 
-/// The suites that we offer: what phones speak, the one with the longer tag first. Others are taken where they are offered.
+/// The suites that we offer first: what phones speak, the one with the longer tag first. Others are taken where they are offered, and stay.
 const OFFERED: [Profile; 2] = [Profile::AesCm128HmacSha1_80, Profile::AesCm128HmacSha1_32];
 
 pub(super) struct PlainLeg {
@@ -184,7 +184,11 @@ impl Line {
                     .collect()
             }
             (Protocol::Savp | Protocol::Savpf, None) => {
-                let keys = OFFERED.into_iter().zip(1..);
+                // What was chosen before stays, and comes first.
+                let mut suites: Vec<Profile> = self.keys.iter().map(|key| key.profile).collect();
+                let known = suites.clone();
+                suites.extend(OFFERED.iter().filter(|suite| !known.contains(suite)));
+                let keys = suites.into_iter().zip(1..);
                 keys.map(|(profile, tag)| Crypto {
                     tag,
                     ..self.our_key(desk, profile)

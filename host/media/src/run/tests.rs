@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        atomic::{AtomicBool, AtomicU32},
+        mpsc::{Receiver, channel},
+    },
 };
 
 use super::*;
@@ -230,6 +233,75 @@ fn a_browser_and_a_phone_hear_each_other_over_sockets() {
     }
     // The only pair of the range is free again.
     until(|| UdpSocket::bind(ours).ok());
+}
+
+/// Of each flood: more ends it.
+const FLOOD_ROUNDS_MAX: u32 = 4000;
+/// Datagrams of both, at least; and what must pass meanwhile, each way.
+const FLOOD: u32 = 8000;
+const HEARD: u32 = 50;
+
+/// Garbage, a ClientHello, a check and RTP from strangers, again and again.
+fn flood(to: SocketAddr, sent: &AtomicU32, is_over: &AtomicBool) {
+    let sockets: Vec<_> = (0..4)
+        .map(|_| UdpSocket::bind((LOCAL, 0)).unwrap())
+        .collect();
+    let nobody = IceCredentials::from_entropy([9; 32]);
+    let fingerprint = dtls_config().fingerprint().clone();
+    let check = Browser::new(Instant::now(), Setup::Active, &nobody, &fingerprint).check();
+    let hello = [&[22, 254, 253][..], &[1; 200]].concat();
+    let datagrams = [vec![0xff; 900], hello, check, rtp(7)];
+    for _ in 0..FLOOD_ROUNDS_MAX {
+        for (socket, bytes) in sockets.iter().zip(datagrams.iter().cycle()) {
+            sent.fetch_add(
+                u32::from(socket.send_to(bytes, to).is_ok()),
+                Ordering::Relaxed,
+            );
+        }
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+#[test]
+fn a_flood_to_its_ports_leaves_a_call_its_packets() {
+    let mut world = World::new(43_020..=43_021);
+    let ours = world.call();
+    until(|| {
+        world.turn();
+        world.browser.has_keys().then_some(())
+    });
+    let mut sequence = 0;
+    let (mut by_phone, mut by_browser) = (0, 0);
+    let (sent, is_over) = (
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let mut floods = Vec::new();
+    until(|| {
+        sequence += 1;
+        let sealed = world.browser.rtp(&rtp(sequence));
+        world.browser_sends(&sealed);
+        world.phone.send_to(&rtp(sequence), ours).unwrap();
+        by_browser += u32::from(world.turn().is_some());
+        by_phone += u32::from(world.phone_hears().is_some());
+        // Once each end is known: the phone's address is learned from its first packet.
+        if floods.is_empty() && by_browser > 0 && by_phone > 0 {
+            (by_phone, by_browser) = (0, 0);
+            for to in [world.worker.web(), ours] {
+                let (sent, is_over) = (Arc::clone(&sent), Arc::clone(&is_over));
+                floods.push(std::thread::spawn(move || flood(to, &sent, &is_over)));
+            }
+        }
+        let is_flooded = sent.load(Ordering::Relaxed) >= FLOOD;
+        (is_flooded && by_phone >= HEARD && by_browser >= HEARD).then_some(())
+    });
+    is_over.store(true, Ordering::Relaxed);
+    for flood in floods {
+        flood.join().unwrap();
+    }
 }
 
 #[test]

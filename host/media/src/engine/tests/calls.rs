@@ -433,24 +433,3 @@ fn no_description_brings_an_engine_down() {
     });
     assert!(world.ports.open.is_empty());
 }
-
-#[test]
-fn forty_minutes() {
-    let mut world = World::web_calls();
-    let port = connected(&mut world);
-    let mut last: Option<u16> = None;
-    for number in 0..120_000_u32 {
-        if number % 500 == 0 {
-            world.run_ms(10_000);
-        }
-        let tone = number.to_be_bytes();
-        let (_, heard) = world.browser_sends(8, &tone).expect("nothing is lost");
-        assert_eq!(heard.payload, tone);
-        let heard = world
-            .phone_sends(PHONE, port, 8, &tone)
-            .expect("nothing is lost");
-        assert_eq!(heard.payload, tone);
-        assert!(last.is_none_or(|last| last.wrapping_add(2) == heard.sequence));
-        last = Some(heard.sequence);
-    }
-}

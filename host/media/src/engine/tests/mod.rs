@@ -2,7 +2,9 @@
 
 mod calls;
 mod connections;
+mod hostile;
 mod keys;
+mod long;
 mod looks;
 mod renegotiations;
 mod sessions;
