@@ -266,16 +266,16 @@ mod tests {
 
     #[test]
     fn opens_pairs_until_the_range_is_used_up_and_again_when_one_is_closed() {
-        let (_poll, mut ports) = ports(42_001..=42_006);
+        let (_poll, mut ports) = ports(22_001..=22_006);
         let first = ports.open(ON, Some(LOCAL)).unwrap();
-        assert_eq!(first.public, "203.0.113.1:42002".parse().unwrap());
+        assert_eq!(first.public, "203.0.113.1:22002".parse().unwrap());
         let second = ports.open(ON, None).unwrap();
-        assert_eq!(second.public.port(), 42_004);
+        assert_eq!(second.public.port(), 22_004);
         let exhausted = OpenError::Exhausted("inside".into());
         assert_eq!(ports.open(ON, None), Err(exhausted));
         ports.close(first);
         let again = ports.open(ON, None).unwrap();
-        assert_eq!(again.public.port(), 42_002);
+        assert_eq!(again.public.port(), 22_002);
         ports.close(again);
         ports.close(second);
         assert_eq!(ports.sockets.iter().flatten().count(), 0);
@@ -283,16 +283,16 @@ mod tests {
 
     #[test]
     fn passes_over_a_port_that_somebody_else_has() {
-        let _other = std::net::UdpSocket::bind((LOCAL, 42_011)).unwrap();
-        let (_poll, mut ports) = ports(42_010..=42_013);
+        let _other = std::net::UdpSocket::bind((LOCAL, 22_011)).unwrap();
+        let (_poll, mut ports) = ports(22_010..=22_013);
         let pair = ports.open(ON, None).unwrap();
-        assert_eq!(pair.public.port(), 42_012);
+        assert_eq!(pair.public.port(), 22_012);
         assert!(ports.open(ON, None).is_err());
     }
 
     #[test]
     fn says_which_family_an_interface_lacks() {
-        let (_poll, mut ports) = ports(42_020..=42_030);
+        let (_poll, mut ports) = ports(22_020..=22_030);
         let v6 = Some(IpAddr::V6(Ipv6Addr::LOCALHOST));
         let error = OpenError::Family("inside".into(), "IPv6");
         assert_eq!(ports.open(ON, v6), Err(error));

@@ -85,7 +85,13 @@ fn keys_of(net: &mut Net, client: &DtlsConfig, server: &DtlsConfig) -> [KeyPair;
 #[test]
 fn both_ends_get_the_same_keys_even_with_losses() {
     let (client, server) = (config(), config());
-    let losses: [fn(u32) -> bool; 4] = [|_| false, |n| n == 1, |n| n % 3 == 0, |n| n % 2 == 0];
+    // Not for ever: a flight may happen to be of as many datagrams as make the same one go lost each time.
+    let losses: [fn(u32) -> bool; 4] = [
+        |_| false,
+        |n| n == 1,
+        |n| n % 3 == 0 && n < 30,
+        |n| n % 2 == 0 && n < 10,
+    ];
     for lost in losses {
         let mut net = Net::new(&client, &server, lost);
         net.run().unwrap();

@@ -197,7 +197,7 @@ fn until<T>(mut find: impl FnMut() -> Option<T>) -> T {
 
 #[test]
 fn a_browser_and_a_phone_hear_each_other_over_sockets() {
-    let mut world = World::new(43_000..=43_001);
+    let mut world = World::new(23_000..=23_001);
     let ours = world.call();
     until(|| {
         world.turn();
@@ -306,7 +306,7 @@ fn a_flood_to_its_ports_leaves_a_call_its_packets() {
 
 #[test]
 fn a_dropped_worker_ends_and_gives_its_ports_back() {
-    let mut world = World::new(43_010..=43_011);
+    let mut world = World::new(23_010..=23_011);
     let (ours, web) = (world.call(), world.worker.web());
     assert!(UdpSocket::bind(ours).is_err());
     drop(world);
