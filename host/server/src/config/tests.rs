@@ -100,7 +100,7 @@ fn all_faults_are_told_at_once() {
               limits.idle_s_max: 0 is out of range; write a number from 1 to 86400
               limits.foo: unknown key; the keys are message_bytes_max header_count_max header_line_bytes_max body_bytes_max connections_max connections_per_address_max handshakes_in_flight_max handshake_ms_max idle_s_max stream_idle_s_max connection_queue_bytes_max mailbox_messages_max transactions_max calls_max registrations_max contacts_max datagram_sources_max
               limits.connection_queue_bytes_max: smaller than message_bytes_max: a long message would close the connection that it is for; make it at least as large
-              nope: unknown section; the sections are server, listener, upstream, registration, media, routing, registrar, auth, dns, test_destinations, policy, admin, log, capture, limits, timers"#]],
+              nope: unknown section; the sections are server, listener, upstream, registration, media, turn, routing, registrar, auth, dns, test_destinations, policy, admin, log, capture, limits, timers"#]],
     );
 }
 
