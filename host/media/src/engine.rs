@@ -86,7 +86,7 @@ impl Engine {
         self.transcoded_calls
     }
 
-    /// Whether it has this call, by [`Branch::call`].
+    /// Whether it has this call, by [`Branch::call`](crate::Branch::call).
     #[must_use]
     pub fn knows(&self, call: &str) -> bool {
         self.names.contains_key(call)
