@@ -1,6 +1,7 @@
 //! Runs other programs, says what runs and how long it has been running, and knows where things are.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::LazyLock,
@@ -14,10 +15,10 @@ use serde_json::Value;
 const PROGRESS_EVERY_S: u64 = 30;
 const POLL_MS: u64 = 50;
 
-/// The repository's root.
+/// The repository's root. Asked when it runs: checkouts that share a target folder may share what is compiled, too.
 pub(crate) fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_path_buf()
+    let xtask = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this"));
+    xtask.parent().unwrap_or(&xtask).to_path_buf()
 }
 
 /// Where cargo builds, by cargo's own word; the guests' build and the demo have folders in it.

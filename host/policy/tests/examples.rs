@@ -223,7 +223,7 @@ fn javascript_that_is_edited_serves_the_next_call() {
 
 /// The component of an edited `opening-hours.js`.
 fn edited(folder: &Folder, from: &str, to: &str) -> Vec<u8> {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/policies/javascript");
+    let example = Path::new("../../examples/policies/javascript");
     let source = fs::read_to_string(example.join("opening-hours.js")).unwrap();
     assert!(source.contains(from), "{from}");
     folder.write("opening-hours.js", source.replace(from, to).as_bytes());

@@ -30,14 +30,23 @@ pub use rtpengine::Rtpengine;
 pub use sipp::Sipp;
 pub use world::{DOMAIN, World};
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 /// How long a peer may take for anything; a wait of this length is a failure.
 pub const PATIENCE_MS: u64 = 60_000;
 
-/// This folder.
+/// This folder. Asked when it runs: checkouts that share a target folder may share what is compiled, too.
 fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        env::var_os("CARGO_MANIFEST_DIR")
+            .expect("cargo runs this")
+            .into()
+    });
+    &FOLDER
 }
 
 /// Where cargo put the things that these tests need; the test's own executable lies in it too.

@@ -1,15 +1,14 @@
 //! Every target over its kept corpus and a number of mutations that fits a test.
 
-use std::path::Path;
+use std::{env, path::PathBuf};
 
 use hookswitch_fuzz::{TARGETS, driver};
 
 fn drive(name: &str, mutations: u64) {
     let target = TARGETS.iter().find(|target| target.name == name);
     let target = target.unwrap_or_else(|| unreachable!("{name} is a target"));
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
-        .join(name);
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this"));
+    let corpus = package.join("corpus").join(name);
     driver::drive(&corpus, target.words, mutations, target.run);
 }
 

@@ -1,17 +1,21 @@
 //! Rules of the house that no compiler checks; the rules themselves are in `tests/`.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
 /// Folders that hold what is not ours or not source.
 const SKIPPED: [&str; 5] = ["target", "node_modules", ".git", "dist", ".venv"];
 
-/// The root of the repository.
+/// The root of the repository. Asked when it runs: checkouts that share a target folder may share what is compiled, too.
+///
+/// # Panics
+/// Without cargo.
 #[must_use]
 pub fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this"));
+    package.join("../..")
 }
 
 /// Every file under `folder` that is called `name` or, if `name` begins with a dot, ends in it; in order, as paths from the root.

@@ -6,8 +6,6 @@
 //! `$skip` and `$upstreams` are the contract's own.
 //! Of `auth`: `$judge` and `$challenge`, `$judge-token` and `$challenge-token` answer with what came of it.
 
-use std::path::Path;
-
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -120,9 +118,7 @@ impl Guest {
             .replace("IMPORTS", &self.imports)
             .replace("EXPORTS", &exports);
         let mut resolve = Resolve::default();
-        resolve
-            .push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit"))
-            .unwrap();
+        resolve.push_dir("../../wit").unwrap();
         resolve.push_str("io.wit", WASI_IO).unwrap();
         resolve.push_str("clocks.wit", WASI_CLOCKS).unwrap();
         let package = resolve.push_str("guest.wit", &world).unwrap();
