@@ -6,7 +6,7 @@ mod common;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::Command,
     sync::{LazyLock, Mutex},
     time::SystemTime,
@@ -223,7 +223,7 @@ fn javascript_that_is_edited_serves_the_next_call() {
 
 /// The component of an edited `opening-hours.js`.
 fn edited(folder: &Folder, from: &str, to: &str) -> Vec<u8> {
-    let example = Path::new("../../examples/policies/javascript");
+    let example = path::absolute("../../examples/policies/javascript").unwrap();
     let source = fs::read_to_string(example.join("opening-hours.js")).unwrap();
     assert!(source.contains(from), "{from}");
     folder.write("opening-hours.js", source.replace(from, to).as_bytes());

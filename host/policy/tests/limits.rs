@@ -386,7 +386,7 @@ fn a_slow_configure_is_never_waited_for_by_a_message() {
 #[test]
 fn after_traps_the_next_messages_wait_for_one_maker() {
     let body = "(if (i32.eqz (local.get 10)) (then unreachable)) (call $next)";
-    let host = slow_host(1, body, |spec| spec.limits.wall_ms_max = 20_000);
+    let host = slow_host(1, body, |spec| spec.limits.wall_ms_max = 120_000);
     for _ in 0..5 {
         assert!(reason(host.run(from(&host, 7, false))).starts_with("trapped"));
     }
@@ -407,7 +407,7 @@ fn after_traps_the_next_messages_wait_for_one_maker() {
 fn what_cannot_be_served_fresh_is_refused_at_once_and_the_rest_is_served() {
     let host = slow_host(1, COUNT, |spec| {
         spec.isolation = Isolation::Message;
-        spec.limits.wall_ms_max = 20_000;
+        spec.limits.wall_ms_max = 120_000;
     });
     let (done, results) = mpsc::channel();
     for _ in 0..200 {
