@@ -26,6 +26,8 @@ use crate::{
 
 /// An instance that takes more CPU than this to make is made off the workers, ahead of need.
 const MADE_ON_WORKER_MAX: Duration = Duration::from_micros(500);
+/// So many are made before that is believed.
+const MEASURED_MIN: usize = 3;
 
 /// Shared by the generations that have it.
 pub(crate) struct Version {
@@ -101,10 +103,18 @@ impl Version {
         for (worker, shelf) in self.shelves.iter().enumerate() {
             let before = thread_cpu();
             let instance = self.make(worker, |_| Ok(())).await?;
-            // The first one takes longest: its code is not in any cache yet.
             make = make.min(thread_cpu().saturating_sub(before));
             skipped = instance.skipped();
             shelf.put(instance);
+        }
+        // The first one takes longest: its code is not in any cache yet.
+        for _ in self.shelves.len()..MEASURED_MIN {
+            if make <= MADE_ON_WORKER_MAX {
+                break;
+            }
+            let before = thread_cpu();
+            drop(self.make(0, |_| Ok(())).await?);
+            make = make.min(thread_cpu().saturating_sub(before));
         }
         self.hooks = self.hooks.without(skipped);
         let ns = u64::try_from(make.as_nanos()).unwrap_or(u64::MAX);
